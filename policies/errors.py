@@ -1,0 +1,109 @@
+"""Everything that the policy layer refuses or fails with.
+
+* DepaError                 the root: every error of the project has an exit code and an HTTP status
+  + DocumentError           a document is not what its schema asks for; lists every problem
+  + PolicyError             the policy could not be evaluated; the caller MUST treat it as a denial
+  + Denied                  a policy said no; carries the decision with its reasons
+  + EvidenceError           hardware evidence or a token did not verify
+  + BudgetError             a privacy budget cannot be composed or is not enough
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from policies.wire.decision import Decision
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a document."""
+
+    pointer: str
+    """RFC 6901 JSON pointer to the field; the empty string is the whole document."""
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.pointer or '/'}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+class DepaError(Exception):
+    """Root of the project's errors.
+
+    Attributes:
+        code: Stable slug, the last part of the problem type on the wire.
+        exit_code: What the command line ends with.
+        http_status: What the service answers with.
+        hint: What to do about it; may be empty.
+    """
+
+    code: ClassVar[str] = "internal"
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class DocumentError(DepaError):
+    """A document is refused; `problems` names every field that is wrong."""
+
+    code = "invalid-document"
+    exit_code = 2
+    http_status = 422
+
+    def __init__(self, kind: str, problems: Sequence[Problem]) -> None:
+        self.kind = kind
+        self.problems = tuple(problems)
+        super().__init__(
+            f"{kind} is refused: " + "; ".join(map(str, self.problems)),
+            hint=self.problems[0].hint if self.problems else "",
+        )
+
+
+class PolicyError(DepaError):
+    """The policy could not be evaluated, which denies."""
+
+    code = "policy-error"
+    exit_code = 4
+    http_status = 503
+
+
+class Denied(DepaError):
+    """A policy decided against the request."""
+
+    code = "denied"
+    exit_code = 4
+    http_status = 403
+
+    def __init__(self, decision: Decision) -> None:
+        self.decision = decision
+        super().__init__(
+            "; ".join(str(reason) for reason in decision.reasons),
+            hint=f"depa policy explain {decision.reasons[0].code}" if decision.reasons else "",
+        )
+
+
+class EvidenceError(DepaError):
+    """Hardware evidence or an attestation token did not verify."""
+
+    code = "evidence-refused"
+    exit_code = 4
+    http_status = 403
+
+    def __init__(self, claim: str, *, expected: object, got: object, hint: str = "") -> None:
+        self.claim, self.expected, self.got = claim, expected, got
+        super().__init__(f"{claim}: expected {expected}, got {got}", hint=hint)
+
+
+class BudgetError(DepaError):
+    """A privacy budget cannot be composed, or what is left is not enough."""
+
+    code = "budget"
+    exit_code = 4
+    http_status = 409

@@ -1,0 +1,299 @@
+"""The contract: who lends which data to whom, for what, and how much privacy it may cost."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from policies.errors import DocumentError, Problem
+from policies.wire.base import Did, Digest, Hex32, Name, Slug, UtcTime, Wire
+
+_MAX_PARTIES = 64
+_PLACEHOLDER = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|<[A-Z_ ]+>")
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme == "file":
+        if parts.netloc or not parts.path.startswith("/") or ".." in parts.path.split("/"):
+            raise ValueError("expected an absolute file URL without '..', file:///path")
+    elif parts.scheme != "https" or not parts.hostname or parts.username or parts.query:
+        raise ValueError("expected an https URL without user or query, or a file URL")
+    return value
+
+
+def _decimals(places: int) -> AfterValidator:
+    def check(value: float) -> float:
+        exponent = Decimal(repr(value)).as_tuple().exponent
+        if isinstance(exponent, int) and exponent < -places:
+            raise ValueError(f"has more than {places} decimals")
+        return value
+
+    return AfterValidator(check)
+
+
+Url = Annotated[str, StringConstraints(min_length=8, max_length=1000), AfterValidator(_url)]
+HttpsUrl = Annotated[Url, StringConstraints(pattern=r"\Ahttps://")]
+Epsilon = Annotated[float, Field(gt=0, le=100), _decimals(6)]
+Delta = Annotated[float, Field(gt=0, lt=1), _decimals(12)]
+
+
+class Party(Wire):
+    """A signatory."""
+
+    id: Did
+    name: Name
+
+
+class KeyRef(Wire):
+    """Where the key that opens a sealed file is held."""
+
+    vault: HttpsUrl
+    name: Slug
+
+
+class SealedFile(Wire):
+    """A sealed file as it lies in a blob store."""
+
+    id: Slug
+    name: Name
+    provider: Did
+    url: Url
+    digest: Digest
+    """SHA-256 of the sealed file, so that another version of it is another contract."""
+    size: int = Field(gt=0, le=2**44)
+    """Bytes of the sealed file."""
+    version: Slug
+    key: KeyRef
+
+
+class Dataset(SealedFile):
+    """A sealed data set of one provider."""
+
+    units: int = Field(gt=0, le=10**9)
+    """Number of privacy units in it, which the provider states publicly."""
+    format: Literal["slices", "arrays"]
+
+
+class Budget(Wire):
+    """A privacy budget."""
+
+    epsilon: Epsilon
+    delta: Delta
+
+
+class Privacy(Wire):
+    """What training on one data set may cost its data subjects."""
+
+    dataset: Slug
+    run: Budget
+    """The most that one run may spend."""
+    total: Budget
+    """The most that all runs of this contract's consumer together may spend."""
+    overall: Budget
+    """The most that all consumers together may spend."""
+    unit: Literal["patient", "record"]
+    adjacency: Literal["add-remove", "replace-one"]
+    max_grad_norm: float = Field(gt=0, le=1000)
+    """The largest clipping norm."""
+    max_steps: int = Field(gt=0, le=10**7)
+
+
+class DataUse(Wire):
+    """What may be done with one data set."""
+
+    dataset: Slug
+    join: bool
+    """Whether it may be joined with the other data sets of the contract."""
+    private_only: bool = True
+    """Whether every stage that reads it must be differentially private."""
+
+
+class Constraints(Wire):
+    """The limits that the policy enforces."""
+
+    privacy: tuple[Privacy, ...] = Field(min_length=1, max_length=_MAX_PARTIES)
+    data_use: tuple[DataUse, ...] = Field(min_length=1, max_length=_MAX_PARTIES)
+    models: tuple[Literal["unet2d", "onnx"], ...] = Field(min_length=1, max_length=8)
+    max_parameters: int = Field(gt=0, le=10**10)
+    metrics_on_private_data: Literal["withheld"] = "withheld"
+    """No loss or metric of private data leaves the clean room."""
+
+
+class Attestation(Wire):
+    """Which clean rooms are trusted."""
+
+    authorities: tuple[HttpsUrl, ...] = Field(min_length=1, max_length=8)
+    """Issuers whose attestation tokens are accepted."""
+    host_data: tuple[Hex32, ...] = Field(min_length=1, max_length=16)
+    """SHA-256 of the launch policies that are accepted."""
+    compliance: tuple[Literal["azure-compliant-uvm"], ...] = Field(min_length=1)
+    minimum_guest_svn: int = Field(ge=0, le=2**31)
+    max_token_age_seconds: int = Field(gt=0, le=86_400)
+
+
+class PolicyRef(Wire):
+    """The policy that all parties agreed to be judged by."""
+
+    id: Literal["depa"]
+    version: Annotated[str, StringConstraints(pattern=r"\A\d+\.\d+\.\d+\Z")]
+    digest: Digest
+
+
+class Output(Wire):
+    """To whom the trained model is sealed."""
+
+    recipient: Did
+    public_key: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_-]{43}\Z")]
+    """X25519 public key of the consumer, base64url without padding (HPKE, RFC 9180)."""
+    url: Url
+    """Folder that takes the sealed model."""
+
+
+class Terms(Wire):
+    """What the policy does not enforce but the parties agreed to."""
+
+    payment: dict[Slug, Name] = Field(default_factory=dict, max_length=32)
+    revocation: dict[Slug, Name] = Field(default_factory=dict, max_length=32)
+
+
+class Contract(Wire):
+    """A contract between training data providers, a consumer and a clean-room provider."""
+
+    kind: ClassVar[str] = "contract"
+
+    schema_version: Literal["1.0"] = "1.0"
+    id: Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}\Z")]
+    title: Name
+    purpose: Literal["TRAINING"]
+    start_time: UtcTime
+    expiry_time: UtcTime
+    tdc: Party
+    """Training data consumer: the model's developer."""
+    tdps: tuple[Party, ...] = Field(min_length=1, max_length=_MAX_PARTIES)
+    """Training data providers."""
+    ccrp: Party
+    """Provider of the confidential clean room."""
+    datasets: tuple[Dataset, ...] = Field(min_length=1, max_length=_MAX_PARTIES)
+    base_models: tuple[SealedFile, ...] = Field(default=(), max_length=8)
+    """Weights to start from, sealed by the consumer."""
+    constraints: Constraints
+    attestation: Attestation
+    policy: PolicyRef
+    output: Output
+    terms: Terms = Terms()
+
+    @property
+    def parties(self) -> tuple[Party, ...]:
+        """Everybody who must sign, the consumer first."""
+        return (self.tdc, *self.tdps, self.ccrp)
+
+    @property
+    def urn(self) -> str:
+        """The subject of every statement about this contract."""
+        return contract_urn(self.digest())
+
+    def dataset(self, dataset_id: str) -> Dataset | None:
+        """Return the data set of this id, if the contract has it."""
+        return next((item for item in self.datasets if item.id == dataset_id), None)
+
+    def privacy(self, dataset_id: str) -> Privacy | None:
+        """Return the privacy limits of this data set, if the contract has them."""
+        return next((p for p in self.constraints.privacy if p.dataset == dataset_id), None)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Contract:
+        """Read a contract and check that it is consistent in itself.
+
+        Raises:
+            DocumentError: naming every field that is missing, unknown, wrong or contradictory.
+        """
+        contract = super().parse(data)
+        problems = list(_inconsistencies(contract))
+        if problems:
+            raise DocumentError(cls.kind, problems)
+        return contract
+
+
+def contract_urn(digest: str) -> str:
+    """Return the URN of the contract with this digest."""
+    return "urn:depa:contract:" + digest.removeprefix("sha256:")
+
+
+def _inconsistencies(contract: Contract) -> Iterable[Problem]:
+    yield from _placeholders("", contract.to_json())
+    yield from _duplicates("/tdps/{}/id", [party.id for party in contract.tdps])
+    yield from _duplicates("/datasets/{}/id", [item.id for item in contract.datasets])
+    yield from _duplicates("/baseModels/{}/id", [item.id for item in contract.base_models])
+    yield from _duplicates(
+        "/constraints/privacy/{}/dataset", [p.dataset for p in contract.constraints.privacy]
+    )
+    yield from _duplicates(
+        "/constraints/dataUse/{}/dataset", [u.dataset for u in contract.constraints.data_use]
+    )
+    if contract.expiry_time <= contract.start_time:
+        yield Problem("/expiryTime", "is not after startTime", "choose a later expiry")
+    providers = {party.id for party in contract.tdps}
+    for index, item in enumerate(contract.datasets):
+        if item.provider not in providers:
+            yield Problem(f"/datasets/{index}/provider", "is not one of the tdps")
+    for index, model in enumerate(contract.base_models):
+        if model.provider != contract.tdc.id:
+            yield Problem(f"/baseModels/{index}/provider", "is not the tdc")
+    for party in contract.tdps:
+        if all(item.provider != party.id for item in contract.datasets):
+            yield Problem("/tdps", f"{party.name} provides no data set")
+    if contract.output.recipient != contract.tdc.id:
+        yield Problem("/output/recipient", "is not the tdc")
+    yield from _coverage(contract)
+
+
+def _coverage(contract: Contract) -> Iterable[Problem]:
+    ids = {item.id for item in contract.datasets}
+    for field, limited in (
+        ("privacy", {p.dataset for p in contract.constraints.privacy}),
+        ("dataUse", {u.dataset for u in contract.constraints.data_use}),
+    ):
+        for missing in sorted(ids - limited):
+            yield Problem(f"/constraints/{field}", f"has nothing for data set {missing}")
+        for unknown in sorted(limited - ids):
+            yield Problem(f"/constraints/{field}", f"names {unknown}, which is no data set")
+    for index, limit in enumerate(contract.constraints.privacy):
+        at = f"/constraints/privacy/{index}"
+        for name, wider, narrower in (
+            ("total", limit.total, limit.run),
+            ("overall", limit.overall, limit.total),
+        ):
+            if wider.epsilon < narrower.epsilon or wider.delta < narrower.delta:
+                yield Problem(f"{at}/{name}", "is less than what it has to contain")
+        dataset = contract.dataset(limit.dataset)
+        if dataset and limit.run.delta * dataset.units >= 1:
+            yield Problem(
+                f"{at}/run/delta",
+                f"is not below 1/{dataset.units}, one over the number of {limit.unit}s",
+                "a delta of 1/n allows publishing one of n records",
+            )
+
+
+def _duplicates(pointer: str, values: list[str]) -> Iterable[Problem]:
+    counts = Counter(values)
+    for index, value in enumerate(values):
+        if counts[value] > 1:
+            yield Problem(pointer.format(index), "is not unique", "give each its own id")
+
+
+def _placeholders(pointer: str, value: object) -> Iterable[Problem]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _placeholders(f"{pointer}/{key}", item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _placeholders(f"{pointer}/{index}", item)
+    elif isinstance(value, str) and (found := _PLACEHOLDER.search(value)):
+        yield Problem(pointer, f"still holds the placeholder {found.group()}", "fill it in")
