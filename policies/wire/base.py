@@ -110,7 +110,7 @@ def canonical_json(value: Any) -> bytes:
 
 
 class Wire(BaseModel):
-    """A document or a part of one."""
+    """A part of a document: closed, strict and frozen."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -122,6 +122,16 @@ class Wire(BaseModel):
         hide_input_in_errors=True,
         ser_json_inf_nan="null",
     )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document as a JSON object, fields in wire names, absent ones left out."""
+        value: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return value
+
+
+class Document(Wire):
+    """A whole document: it has a kind, is read from bytes, and is signed by its digest."""
+
     kind: ClassVar[str] = "document"
     """What the document is called in messages and statement content types."""
 
@@ -146,11 +156,6 @@ class Wire(BaseModel):
             return cls.model_validate_json(data, by_name=False, by_alias=True)
         except (ValidationError, ValueError) as error:
             raise DocumentError(cls.kind, _problems(error)) from None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the document as a JSON object, fields in wire names, absent ones left out."""
-        value: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return value
 
     def canonical(self) -> bytes:
         """Return the bytes that are signed and hashed (RFC 8785)."""

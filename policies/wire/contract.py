@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints
 
 from policies.errors import DocumentError, Problem
-from policies.wire.base import Did, Digest, Hex32, Name, Slug, UtcTime, Wire
+from policies.wire.base import Did, Digest, Document, Hex32, Name, Slug, UtcTime, Wire
 
 _MAX_PARTIES = 64
 _PLACEHOLDER = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|<[A-Z_ ]+>")
@@ -163,7 +163,7 @@ class Terms(Wire):
     revocation: dict[Slug, Name] = Field(default_factory=dict, max_length=32)
 
 
-class Contract(Wire):
+class Contract(Document):
     """A contract between training data providers, a consumer and a clean-room provider."""
 
     kind: ClassVar[str] = "contract"

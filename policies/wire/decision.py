@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from policies.wire.base import Digest, Slug, Wire
+from policies.wire.base import Digest, Document, Slug, Wire
 
 Code = Annotated[str, StringConstraints(pattern=r"\A[A-Z][A-Z0-9_]{2,63}\Z")]
 Entrypoint = Literal["contract", "training", "attestation", "release"]
@@ -25,7 +25,7 @@ class Reason(Wire):
         return f"{self.code} at {self.path or '/'}: {self.msg}"
 
 
-class Decision(Wire):
+class Decision(Document):
     """The answer of one policy to one question."""
 
     kind: ClassVar[str] = "decision"
@@ -39,7 +39,7 @@ class Decision(Wire):
     engine: Slug
 
 
-class DecisionRecord(Wire):
+class DecisionRecord(Document):
     """A decision as the ledger keeps it: digests and codes, no values of the input."""
 
     kind: ClassVar[str] = "pipeline-decision"

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from policies.wire.base import Did, Digest, Hex32, Hex48, Name, RunId, Slug, UtcTime, Wire
+from policies.wire.base import Did, Digest, Document, Hex32, Hex48, Name, RunId, Slug, UtcTime, Wire
 
 RunState = Literal[
     "submitted",
@@ -34,7 +34,7 @@ class Charge(Wire):
     """The mechanism as a `dp_accounting` event; budgets compose events, never epsilons."""
 
 
-class Approval(Wire):
+class Approval(Document):
     """The service's permission for one run; single use."""
 
     kind: ClassVar[str] = "approval"
@@ -49,7 +49,7 @@ class Approval(Wire):
     charges: tuple[Charge, ...]
 
 
-class KeyRelease(Wire):
+class KeyRelease(Document):
     """Which keys went to which clean room; on the ledger before the vaults are asked."""
 
     kind: ClassVar[str] = "key-release"
@@ -73,7 +73,7 @@ class KeyRelease(Wire):
     released_at: int
 
 
-class BudgetBooking(Wire):
+class BudgetBooking(Document):
     """A change of the budgets: a reservation, its settlement or its return."""
 
     kind: ClassVar[str] = "budget-booking"
@@ -100,7 +100,7 @@ class Spent(Wire):
     event: dict[str, Any]
 
 
-class RunReport(Wire):
+class RunReport(Document):
     """What the clean room did, signed with the key that its evidence vouches for."""
 
     kind: ClassVar[str] = "run-report"
@@ -124,7 +124,7 @@ class RunReport(Wire):
     finished_at: int
 
 
-class Revocation(Wire):
+class Revocation(Document):
     """A party takes its consent back."""
 
     kind: ClassVar[str] = "revocation"
@@ -134,7 +134,7 @@ class Revocation(Wire):
     revoked_at: UtcTime
 
 
-class Executed(Wire):
+class Executed(Document):
     """All parties have signed."""
 
     kind: ClassVar[str] = "executed"
