@@ -100,6 +100,21 @@ class Spent(Wire):
     event: dict[str, Any]
 
 
+class Progress(Document):
+    """How far training is: public values only, none of them derived from private data."""
+
+    kind: ClassVar[str] = "progress"
+
+    phase: Literal["verifying", "attesting", "unsealing", "training", "sealing", "reporting"]
+    step: int = Field(ge=0)
+    steps: int = Field(ge=0)
+    micro_epsilon: int = Field(ge=0)
+    micro_epsilon_limit: int = Field(ge=0)
+    seconds: float = Field(ge=0)
+    """Since the clean room started."""
+    eta_seconds: float | None = Field(default=None, ge=0)
+
+
 class RunReport(Document):
     """What the clean room did, signed with the key that its evidence vouches for."""
 
