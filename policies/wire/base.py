@@ -27,15 +27,15 @@ from policies.errors import DocumentError, Problem
 MAX_DOCUMENT_BYTES = 256 * 1024
 _MAX_DEPTH = 32
 
-Digest = Annotated[str, StringConstraints(pattern=r"\Asha256:[0-9a-f]{64}\Z")]
+Digest = Annotated[str, StringConstraints(pattern=r"\Asha256:[0-9a-f]{64}\z")]
 """Digest of canonical bytes, or of a file."""
-Did = Annotated[str, StringConstraints(pattern=r"\Adid:(x509|web|jwk):[\x21-\x7e]{1,2000}\Z")]
-RunId = Annotated[str, StringConstraints(pattern=r"\Arun-[a-z2-7]{26}\Z")]
-Hex32 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\Z")]
-Hex48 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{96}\Z")]
-Name = Annotated[str, StringConstraints(pattern=r"\A[^\x00-\x1f\x7f]{1,200}\Z")]
+Did = Annotated[str, StringConstraints(pattern=r"\Adid:(x509|web|jwk):[\x21-\x7e]{1,2000}\z")]
+RunId = Annotated[str, StringConstraints(pattern=r"\Arun-[a-z2-7]{26}\z")]
+Hex32 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z")]
+Hex48 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{96}\z")]
+Name = Annotated[str, StringConstraints(pattern=r"\A[^\x00-\x1f\x7f]{1,200}\z")]
 """Text for people: one line, no control characters."""
-Slug = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,126}\Z")]
+Slug = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,126}\z")]
 
 _TIME = re.compile(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z\Z")
 

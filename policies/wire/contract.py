@@ -142,7 +142,7 @@ class PolicyRef(Wire):
     """The policy that all parties agreed to be judged by."""
 
     id: Literal["depa"]
-    version: Annotated[str, StringConstraints(pattern=r"\A\d+\.\d+\.\d+\Z")]
+    version: Annotated[str, StringConstraints(pattern=r"\A\d+\.\d+\.\d+\z")]
     digest: Digest
 
 
@@ -150,7 +150,7 @@ class Output(Wire):
     """To whom the trained model is sealed."""
 
     recipient: Did
-    public_key: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_-]{43}\Z")]
+    public_key: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_-]{43}\z")]
     """X25519 public key of the consumer, base64url without padding (HPKE, RFC 9180)."""
     url: Url
     """Folder that takes the sealed model."""
@@ -169,7 +169,7 @@ class Contract(Document):
     kind: ClassVar[str] = "contract"
 
     schema_version: Literal["1.0"] = "1.0"
-    id: Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}\Z")]
+    id: Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}\z")]
     title: Name
     purpose: Literal["TRAINING"]
     start_time: UtcTime

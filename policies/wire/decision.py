@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from policies.wire.base import Digest, Document, Slug, Wire
 
-Code = Annotated[str, StringConstraints(pattern=r"\A[A-Z][A-Z0-9_]{2,63}\Z")]
+Code = Annotated[str, StringConstraints(pattern=r"\A[A-Z][A-Z0-9_]{2,63}\z")]
 Entrypoint = Literal["contract", "training", "attestation", "release"]
 
 
