@@ -1,0 +1,358 @@
+"""Privacy accounting: how much noise a plan needs, what mechanisms cost together, what a budget still takes.
+
+Mechanisms are composed as events by privacy loss distributions (PLD), never by adding epsilons and never by a central
+limit argument, which reports less than the truth. The discretisation rounds losses up, so every number is an upper
+bound. A second accountant (Renyi DP) checks the first where it knows the mechanism: PLD above RDP is an error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+import dp_accounting
+from dp_accounting import dp_event, rdp
+from dp_accounting.pld import PLDAccountant
+
+from policies.errors import BudgetError, DocumentError, Problem
+
+Adjacency = Literal["add-remove", "replace-one"]
+Event = dp_event.DpEvent
+
+MAX_EPSILON: Final = 1000.0
+"""A cost beyond this is not distinguished from no protection at all."""
+_MAX_COUNT: Final = 10_000_000
+_MAX_EVENTS: Final = 10_000
+_MAX_DEPTH: Final = 8
+_GRID: Final = 1e-3
+"""Width of the buckets of the privacy loss; smaller is tighter and slower."""
+_FINE_GRID: Final = 1e-4
+_RDP_ORDERS: Final = (*range(2, 64), 80, 96, 128, 256, 512)
+_NOISE_DIGITS: Final = 4
+"""Noise multipliers are rounded up to this many decimals, so that documents show them exactly."""
+_MAX_NOISE: Final = 10_000.0
+_MODULE: Final = "dp_accounting.dp_event"
+_RELATIONS: Final[Mapping[str, dp_accounting.NeighboringRelation]] = {
+    "add-remove": dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE,
+    "replace-one": dp_accounting.NeighboringRelation.REPLACE_ONE,
+}
+
+
+@dataclass(frozen=True)
+class PrivacyPlan:
+    """A private training run as it was agreed: everything here is public."""
+
+    epsilon: float
+    """Target over the whole run; `cost` is at most this."""
+    delta: float
+    adjacency: Adjacency
+    sampling_rate: float
+    """Probability that one unit takes part in one step."""
+    steps: int
+    noise_multiplier: float
+    """Standard deviation of the noise divided by the largest norm of one unit's gradient."""
+    cost: float
+    """Epsilon of all steps together at `delta`."""
+
+    @property
+    def event(self) -> Event:
+        """The whole run as a mechanism."""
+        return self.event_after(self.steps)
+
+    def event_after(self, steps: int) -> Event:
+        """Return the first `steps` steps as a mechanism."""
+        return training_event(
+            noise_multiplier=self.noise_multiplier, sampling_rate=self.sampling_rate, steps=steps
+        )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a budget holds after a request that fits."""
+
+    epsilon: float
+    """Epsilon of everything booked and the request, composed, at the budget's delta."""
+    left: float
+    """Budget minus that."""
+
+
+def plan(
+    *, epsilon: float, delta: float, sampling_rate: float, steps: int, adjacency: Adjacency
+) -> PrivacyPlan:
+    """Find the least noise with which the run costs at most `epsilon` at `delta`.
+
+    Raises:
+        BudgetError: if an argument is out of range or no noise up to 10,000 is enough.
+    """
+    _in_range("epsilon", epsilon, 0.0, MAX_EPSILON)
+    _in_range("delta", delta, 0.0, 1.0)
+    _in_range("sampling rate", sampling_rate, 0.0, 1.0, closed=True)
+    noise, cost = _calibrate(epsilon, delta, sampling_rate, steps, adjacency)
+    return PrivacyPlan(
+        epsilon=epsilon,
+        delta=delta,
+        adjacency=adjacency,
+        sampling_rate=sampling_rate,
+        steps=steps,
+        noise_multiplier=noise,
+        cost=cost,
+    )
+
+
+@lru_cache(maxsize=64)
+def _calibrate(
+    epsilon: float, delta: float, sampling_rate: float, steps: int, adjacency: Adjacency
+) -> tuple[float, float]:
+    def cost(noise: float) -> float:
+        event = training_event(noise_multiplier=noise, sampling_rate=sampling_rate, steps=steps)
+        return _pld(event, delta=delta, adjacency=adjacency, grid=_GRID)
+
+    high = 1.0
+    while cost(high) > epsilon:
+        high *= 2
+        if high > _MAX_NOISE:
+            raise BudgetError(
+                f"no noise multiplier up to {_MAX_NOISE:g} keeps {steps} steps within epsilon {epsilon}",
+                hint="take fewer steps, smaller batches or a larger epsilon",
+            )
+    low = high / 2
+    while low > 0.05 and cost(low) <= epsilon:
+        high, low = low, low / 2
+    unit = 10.0**-_NOISE_DIGITS
+    while high - low > unit / 2:
+        middle = (low + high) / 2
+        low, high = (low, middle) if cost(middle) <= epsilon else (middle, high)
+    noise = round(math.ceil(high / unit) * unit, _NOISE_DIGITS)
+    event = training_event(noise_multiplier=noise, sampling_rate=sampling_rate, steps=steps)
+    total = compose([event], delta=delta, adjacency=adjacency)
+    if total > epsilon:
+        raise BudgetError(f"calibration failed: noise {noise} costs {total}, more than {epsilon}")
+    return noise, total
+
+
+def training_event(*, noise_multiplier: float, sampling_rate: float, steps: int) -> Event:
+    """Return `steps` steps of the Poisson-sampled Gaussian mechanism.
+
+    Raises:
+        BudgetError: if an argument is out of range.
+    """
+    _in_range("noise multiplier", noise_multiplier, 0.0, _MAX_NOISE, closed=True)
+    _in_range("sampling rate", sampling_rate, 0.0, 1.0, closed=True)
+    if not 0 <= steps <= _MAX_COUNT:
+        raise BudgetError(f"steps: expected 0 to {_MAX_COUNT}, got {steps}")
+    if steps == 0:
+        return dp_event.NoOpDpEvent()
+    step = dp_event.PoissonSampledDpEvent(
+        sampling_probability=sampling_rate, event=dp_event.GaussianDpEvent(noise_multiplier)
+    )
+    return dp_event.SelfComposedDpEvent(event=step, count=steps)
+
+
+def compose(events: Sequence[Event], *, delta: float, adjacency: Adjacency) -> float:
+    """Return an upper bound on the epsilon of all events together at `delta`.
+
+    Raises:
+        BudgetError: if the events cannot be composed, protect nothing, or the two accountants disagree.
+    """
+    _in_range("delta", delta, 0.0, 1.0)
+    event = dp_event.ComposedDpEvent(list(events)) if events else dp_event.NoOpDpEvent()
+    epsilon = _pld(event, delta=delta, adjacency=adjacency, grid=_GRID)
+    ceiling = _rdp(event, delta=delta, adjacency=adjacency)
+    if ceiling is not None and epsilon > ceiling:
+        epsilon = _pld(event, delta=delta, adjacency=adjacency, grid=_FINE_GRID)
+        # Both bound the same truth from above and the distribution is the tighter one by far, except
+        # where a handful of grid cells is all there is.
+        if epsilon > ceiling + 20 * _FINE_GRID:
+            raise BudgetError(f"accountants disagree: PLD says {epsilon}, RDP says {ceiling}")
+    return epsilon
+
+
+def fits(
+    booked: Sequence[Event], requested: Event, *, epsilon: float, delta: float, adjacency: Adjacency
+) -> Fit:
+    """Check that a budget takes one more mechanism.
+
+    Raises:
+        BudgetError: if everything together costs more than `epsilon` at `delta`, with both numbers.
+    """
+    _in_range("budget epsilon", epsilon, 0.0, MAX_EPSILON)
+    total = compose([*booked, requested], delta=delta, adjacency=adjacency)
+    if total > epsilon:
+        raise BudgetError(
+            f"budget: expected epsilon of at most {epsilon} at delta {delta}, got {total:.6f} "
+            f"with {len(booked)} earlier bookings",
+            hint="ask for a smaller epsilon or fewer steps",
+        )
+    return Fit(epsilon=total, left=epsilon - total)
+
+
+def epsilon_table(agreed: PrivacyPlan, *, points: int = 25) -> tuple[tuple[int, float], ...]:
+    """Return `(step, epsilon after it)` at about `points` steps from 0 to the last one, which is exact.
+
+    Between two of its steps the later one's epsilon is an upper bound.
+
+    Raises:
+        BudgetError: as `compose`.
+    """
+    stride = max(1, -(-agreed.steps // points))
+    marks = sorted({*range(stride, agreed.steps, stride), agreed.steps})
+    table = [(0, 0.0)]
+    for step in marks:
+        event = agreed.event_after(step)
+        cost = _pld(event, delta=agreed.delta, adjacency=agreed.adjacency, grid=_GRID)
+        # Rounding inside the transform must not make a later step look cheaper.
+        table.append((step, max(cost, table[-1][1])))
+    table[-1] = (agreed.steps, max(agreed.cost, table[-2][1]) if agreed.steps else 0.0)
+    return tuple(table)
+
+
+def micro_epsilon(epsilon: float) -> int:
+    """Return epsilon in millionths, rounded up.
+
+    Raises:
+        BudgetError: if it is negative, infinite or not a number.
+    """
+    if not math.isfinite(epsilon) or epsilon < 0:
+        raise BudgetError(f"epsilon: expected a number of at least 0, got {epsilon}")
+    # Decimal, since 0.1 * 1e6 in binary may lie above the number that stands in the document.
+    return math.ceil(Decimal(repr(float(epsilon))) * 10**6)
+
+
+def delta_trillionths(delta: float) -> int:
+    """Return delta in 1e-12, rounded up.
+
+    Raises:
+        BudgetError: if it is not a probability.
+    """
+    if not 0 <= delta <= 1:
+        raise BudgetError(f"delta: expected 0 to 1, got {delta}")
+    return math.ceil(Decimal(repr(float(delta))) * 10**12)
+
+
+def event_to_json(event: Event) -> dict[str, Any]:
+    """Return an event in the JSON form of `DpEvent.to_named_tuple`.
+
+    Raises:
+        BudgetError: if the event is not one of those that budgets hold.
+    """
+    match event:
+        case dp_event.NoOpDpEvent():
+            fields: dict[str, Any] = {}
+        case dp_event.GaussianDpEvent() | dp_event.LaplaceDpEvent():
+            fields = {"noise_multiplier": float(event.noise_multiplier)}
+        case dp_event.PoissonSampledDpEvent():
+            fields = {
+                "sampling_probability": float(event.sampling_probability),
+                "event": event_to_json(event.event),
+            }
+        case dp_event.SelfComposedDpEvent():
+            fields = {"event": event_to_json(event.event), "count": int(event.count)}
+        case dp_event.ComposedDpEvent():
+            fields = {"events": [event_to_json(item) for item in event.events]}
+        case _:
+            raise BudgetError(f"event {type(event).__name__} is not one that a budget holds")
+    return {"module_name": _MODULE, "class_name": type(event).__name__, **fields}
+
+
+def event_from_json(value: Any) -> Event:
+    """Read an event; only the classes that `event_to_json` writes, each with exactly its fields.
+
+    Raises:
+        DocumentError: naming the field that is missing, unknown or out of range.
+    """
+    return _Reader().event(value, "", depth=0)
+
+
+class _Reader:
+    """Reads one event document; counts its events, since they nest."""
+
+    def __init__(self) -> None:
+        self._events = 0
+
+    def event(self, value: Any, at: str, *, depth: int) -> Event:
+        self._events += 1
+        if depth > _MAX_DEPTH or self._events > _MAX_EVENTS:
+            raise _refused(at, "has too many events or too many levels")
+        if not isinstance(value, dict) or value.get("module_name") != _MODULE:
+            raise _refused(at, f"is not an event of {_MODULE}")
+        match value.get("class_name"):
+            case "NoOpDpEvent":
+                self._fields(value, at)
+                return dp_event.NoOpDpEvent()
+            case "GaussianDpEvent":
+                self._fields(value, at, "noise_multiplier")
+                return dp_event.GaussianDpEvent(_number(value, at, "noise_multiplier", _MAX_NOISE))
+            case "LaplaceDpEvent":
+                self._fields(value, at, "noise_multiplier")
+                return dp_event.LaplaceDpEvent(_number(value, at, "noise_multiplier", _MAX_NOISE))
+            case "PoissonSampledDpEvent":
+                self._fields(value, at, "sampling_probability", "event")
+                rate = _number(value, at, "sampling_probability", 1.0)
+                inner = self.event(value["event"], f"{at}/event", depth=depth + 1)
+                return dp_event.PoissonSampledDpEvent(rate, inner)
+            case "SelfComposedDpEvent":
+                self._fields(value, at, "event", "count")
+                count = value["count"]
+                if type(count) is not int or not 0 <= count <= _MAX_COUNT:
+                    raise _refused(f"{at}/count", f"is not a whole number from 0 to {_MAX_COUNT}")
+                return dp_event.SelfComposedDpEvent(
+                    self.event(value["event"], f"{at}/event", depth=depth + 1), count
+                )
+            case "ComposedDpEvent":
+                self._fields(value, at, "events")
+                if not isinstance(value["events"], list):
+                    raise _refused(f"{at}/events", "is not a list")
+                return dp_event.ComposedDpEvent(
+                    [
+                        self.event(item, f"{at}/events/{index}", depth=depth + 1)
+                        for index, item in enumerate(value["events"])
+                    ]
+                )
+        raise _refused(f"{at}/class_name", "is not an event that a budget holds")
+
+    @staticmethod
+    def _fields(value: Mapping[str, Any], at: str, *names: str) -> None:
+        wanted = {"module_name", "class_name", *names}
+        for name in sorted(wanted ^ set(value)):
+            raise _refused(f"{at}/{name}", "is missing" if name in wanted else "unknown field")
+
+
+def _number(value: Mapping[str, Any], at: str, name: str, most: float) -> float:
+    number = value[name]
+    if type(number) not in (int, float) or not 0 < number <= most:
+        raise _refused(f"{at}/{name}", f"is not a number above 0 and up to {most:g}")
+    return float(number)
+
+
+def _refused(pointer: str, message: str) -> DocumentError:
+    return DocumentError("privacy event", [Problem(pointer, message)])
+
+
+def _pld(event: Event, *, delta: float, adjacency: Adjacency, grid: float) -> float:
+    accountant = PLDAccountant(_RELATIONS[adjacency], grid)
+    if not accountant.supports(event):
+        raise BudgetError(f"the accountant cannot compose this event under {adjacency}")
+    try:
+        epsilon = float(accountant.compose(event).get_epsilon(delta))
+    except (ValueError, OverflowError, FloatingPointError) as error:
+        raise BudgetError(f"the accountant failed: {error}") from error
+    if not 0 <= epsilon < math.inf:
+        # Also catches NaN, which compares false with everything.
+        raise BudgetError(f"the events protect nothing: epsilon is {epsilon} at delta {delta}")
+    return epsilon
+
+
+def _rdp(event: Event, *, delta: float, adjacency: Adjacency) -> float | None:
+    accountant = rdp.RdpAccountant(_RDP_ORDERS, _RELATIONS[adjacency])
+    if not accountant.supports(event):
+        return None
+    return float(accountant.compose(event).get_epsilon(delta))
+
+
+def _in_range(name: str, value: float, low: float, high: float, *, closed: bool = False) -> None:
+    if not (low < value < high or (closed and value == high)):
+        raise BudgetError(f"{name}: expected more than {low:g} and at most {high:g}, got {value}")

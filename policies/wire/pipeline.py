@@ -1,0 +1,333 @@
+"""The pipeline: what the consumer wants to run in the clean room, as closed, typed data.
+
+Every choice is a member of an enumeration and every number has bounds. There are no paths, no devices and no names
+that are looked up in a module: a document can select what the clean room offers, never add to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from policies.errors import DocumentError, Problem
+from policies.wire.base import Digest, Document, Name, Slug, Wire, load_json
+from policies.wire.contract import Delta, Epsilon
+from policies.wire.losses import Loss
+from policies.wire.optimisers import Averaging, Optimizer, Scheduler
+
+PARTS = ("model", "dataset", "loss", "train", "eval", "join")
+"""The configuration files that `consolidate` puts together; `join` may be left out."""
+_MAX_SIDE = 1024
+_MAX_DATASETS = 64
+
+Metric = Literal[
+    "dice_score",
+    "jaccard_index",
+    "accuracy",
+    "f1_score",
+    "precision",
+    "recall",
+    "confusion_matrix",
+]
+
+
+class UNet2d(Wire):
+    """A two-dimensional U-Net with group normalisation; it returns logits."""
+
+    kind: Literal["unet2d"]
+    in_channels: int = Field(ge=1, le=16)
+    out_channels: int = Field(ge=1, le=16)
+    levels: int = Field(default=3, ge=2, le=5)
+    """Resolutions, the input's included."""
+    channels: int = Field(default=8, ge=4, le=64)
+    """Channels of the first level; each further level has twice as many."""
+    groups: int = Field(default=4, ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> Self:
+        if self.channels % self.groups:
+            raise ValueError(
+                f"channels ({self.channels}) is not a multiple of groups ({self.groups})"
+            )
+        return self
+
+
+class OnnxModel(Wire):
+    """A network that comes as an ONNX graph with the base weights; only layers of a closed list are accepted."""
+
+    kind: Literal["onnx"]
+
+
+Model = Annotated[UNet2d | OnnxModel, Field(discriminator="kind")]
+
+
+class SlicesDataset(Wire):
+    """Image slices with masks, grouped by patient."""
+
+    kind: Literal["slices"]
+    size: tuple[
+        Annotated[int, Field(ge=8, le=_MAX_SIDE)], Annotated[int, Field(ge=8, le=_MAX_SIDE)]
+    ]
+    """Height and width in pixels that every slice must have."""
+    channels: int = Field(default=1, ge=1, le=16)
+    classes: int = Field(default=1, ge=1, le=16)
+    """Mask channels."""
+    max_slices_per_unit: int = Field(default=64, ge=1, le=1024)
+    """Further slices of a patient are left out."""
+
+
+class ArraysDataset(Wire):
+    """Arrays of one shape with a class number each, one record per unit."""
+
+    kind: Literal["arrays"]
+    shape: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(min_length=1, max_length=3)
+    classes: int = Field(ge=2, le=10_000)
+
+
+Dataset = Annotated[SlicesDataset | ArraysDataset, Field(discriminator="kind")]
+
+
+class Augmentation(Wire):
+    """Random changes of a sample, the same for image and mask; independent of every other sample."""
+
+    flip: Literal["none", "horizontal", "vertical", "both"] = "none"
+    max_shift: int = Field(default=0, ge=0, le=64)
+    """Pixels; what moves out is lost and what moves in is zero."""
+
+
+class PrivacyParams(Wire):
+    """What the run may spend and how one unit's influence is bounded."""
+
+    epsilon: Epsilon
+    delta: Delta
+    max_grad_norm: float = Field(gt=0, le=1000)
+    """Largest Euclidean norm of one unit's gradient in one step."""
+    unit: Literal["patient", "record"]
+    adjacency: Literal["add-remove", "replace-one"]
+
+
+class DirectoryJoinConfig(Wire):
+    """Which data sets are put together."""
+
+    datasets: tuple[Slug, ...] = Field(min_length=2, max_length=_MAX_DATASETS)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.datasets)) != len(self.datasets):
+            raise ValueError("a data set is named twice")
+        return self
+
+
+class TrainDlConfig(Wire):
+    """How a network is trained."""
+
+    input: Slug | None = None
+    """The data set to train on, where no join comes before."""
+    model: Model
+    base_weights: Slug | None = None
+    """Base model of the contract that holds the weights (and, for ONNX, the graph) to start from."""
+    dataset: Dataset
+    loss: Loss
+    optimizer: Optimizer
+    scheduler: Scheduler | None = None
+    steps: int = Field(ge=1, le=1_000_000)
+    """Optimiser steps; all of them run, whether or not their batch is empty."""
+    batch_size: int = Field(ge=1, le=1_000_000)
+    """Expected privacy units a step; the batch itself is a Poisson sample."""
+    samples_per_unit: int = Field(default=1, ge=1, le=64)
+    """Samples of a unit whose gradients are averaged in one step."""
+    augmentation: Augmentation | None = None
+    averaging: Averaging | None = None
+    is_private: bool
+    privacy_params: PrivacyParams | None = None
+    metrics: tuple[Metric, ...] = Field(min_length=1, max_length=7)
+    """What the consumer computes on its own public test data; nothing of it runs on private data."""
+    task_type: Literal["segmentation", "classification"]
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """Probability from which a pixel counts as found."""
+    output: Literal["safetensors", "onnx"]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.is_private and self.privacy_params is None:
+            raise ValueError("isPrivate is true but privacyParams is missing")
+        if not self.is_private and self.privacy_params is not None:
+            raise ValueError("privacyParams is given but isPrivate is false")
+        if self.model.kind == "onnx" and self.base_weights is None:
+            raise ValueError("an onnx model needs baseWeights: they hold its graph")
+        if (self.output == "onnx") != (self.model.kind == "onnx"):
+            raise ValueError(f"output {self.output} does not fit model {self.model.kind}")
+        if (self.task_type == "segmentation") != (self.dataset.kind == "slices"):
+            raise ValueError(f"taskType {self.task_type} does not fit dataset {self.dataset.kind}")
+        if isinstance(self.model, UNet2d) and isinstance(self.dataset, SlicesDataset):
+            _check_unet(self.model, self.dataset)
+        return self
+
+
+def _check_unet(model: UNet2d, dataset: SlicesDataset) -> None:
+    if model.in_channels != dataset.channels or model.out_channels != dataset.classes:
+        raise ValueError(
+            "inChannels and outChannels of the model are not channels and classes of the dataset"
+        )
+    factor = 2 ** (model.levels - 1)
+    if any(side % factor for side in dataset.size):
+        raise ValueError(
+            f"size {list(dataset.size)} is not a multiple of {factor}, which {model.levels} levels need"
+        )
+
+
+class DirectoryJoin(Wire):
+    """Stage: put the units of several data sets together; a patient in two of them is one unit."""
+
+    name: Literal["DirectoryJoin"]
+    config: DirectoryJoinConfig
+
+
+class TrainDl(Wire):
+    """Stage: train a network."""
+
+    name: Literal["Train_DL"]
+    config: TrainDlConfig
+
+
+Stage = Annotated[DirectoryJoin | TrainDl, Field(discriminator="name")]
+
+
+def _order(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    names = [stage.name for stage in stages]
+    if names not in (["Train_DL"], ["DirectoryJoin", "Train_DL"]):
+        raise ValueError(f"stages are {names}; expected Train_DL, or DirectoryJoin then Train_DL")
+    return stages
+
+
+class Pipeline(Document):
+    """What one run does."""
+
+    kind: ClassVar[str] = "pipeline"
+
+    version: Literal["1.0"] = "1.0"
+    contract: Digest
+    name: Name
+    pipeline: Annotated[
+        tuple[Stage, ...], Field(min_length=1, max_length=2), AfterValidator(_order)
+    ]
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.join is None) == (self.train.input is None):
+            raise ValueError(
+                "name the data either by a DirectoryJoin stage or by input of Train_DL, not both"
+            )
+        return self
+
+    @property
+    def train(self) -> TrainDlConfig:
+        """The training stage."""
+        stage = self.pipeline[-1]
+        if not isinstance(stage, TrainDl):
+            raise TypeError("the last stage is not Train_DL")
+        return stage.config
+
+    @property
+    def join(self) -> DirectoryJoinConfig | None:
+        """The join, if there is one."""
+        stage = self.pipeline[0]
+        return stage.config if isinstance(stage, DirectoryJoin) else None
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Ids of the data sets that the pipeline reads."""
+        if self.join is not None:
+            return self.join.datasets
+        return () if self.train.input is None else (self.train.input,)
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """Read a pipeline from a parsed JSON value.
+
+        Raises:
+            DocumentError: naming every field that is missing, unknown or wrong.
+        """
+        try:
+            return super().from_json(value)
+        except DocumentError as error:
+            problems = [_without_tags(problem, value) for problem in error.problems]
+            raise DocumentError(cls.kind, problems) from None
+
+
+def _without_tags(problem: Problem, value: Any) -> Problem:
+    """Drop the union tags that pydantic puts into locations, so that the pointer resolves in the document."""
+    parts = problem.pointer.split("/")[1:]
+    kept: list[str] = []
+    for number, part in enumerate(parts):
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict):
+            if name in value:
+                value = value[name]
+            elif number < len(parts) - 1 or problem.message != "is missing":
+                continue
+        elif isinstance(value, list):
+            if not (name.isdigit() and int(name) < len(value)):
+                continue
+            value = value[int(name)]
+        else:
+            continue
+        kept.append(part)
+    return Problem("".join("/" + part for part in kept), problem.message, problem.hint)
+
+
+def consolidate(parts: Mapping[str, bytes], *, contract: str, name: str) -> Pipeline:
+    """Put the configuration parts together into one pipeline of a contract.
+
+    Each part is a JSON object. `join` holds the fields of the DirectoryJoin stage; the fields of all others go into
+    Train_DL, and no field may stand in two parts.
+
+    Args:
+        parts: The bytes of each part, by its name in `PARTS`.
+        contract: Digest of the contract that the run is under.
+        name: What the run is called.
+
+    Raises:
+        DocumentError: naming the part that is unknown, missing or wrong.
+    """
+    problems = [
+        Problem(f"/{part}", "is not a part of a pipeline", f"the parts are {', '.join(PARTS)}")
+        for part in sorted(set(parts) - set(PARTS))
+    ]
+    problems += [
+        Problem(f"/{part}", "is missing", f"write {part}_config.json")
+        for part in PARTS
+        if part not in parts and part != "join"
+    ]
+    if problems:
+        raise DocumentError("pipeline parts", problems)
+    loaded = {part: _part(part, parts[part]) for part in PARTS if part in parts}
+    stages: list[dict[str, Any]] = []
+    if "join" in loaded:
+        stages.append({"name": "DirectoryJoin", "config": loaded.pop("join")})
+    problems = list(_repeated(loaded))
+    if problems:
+        raise DocumentError("pipeline parts", problems)
+    config = {key: value for part in loaded.values() for key, value in part.items()}
+    stages.append({"name": "Train_DL", "config": config})
+    return Pipeline.from_json(
+        {"version": "1.0", "contract": contract, "name": name, "pipeline": stages}
+    )
+
+
+def _part(part: str, data: bytes) -> dict[str, Any]:
+    value = load_json(data, kind=f"{part} part")
+    if not isinstance(value, dict):
+        raise DocumentError(f"{part} part", [Problem("", "is not a JSON object")])
+    return value
+
+
+def _repeated(parts: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+    owner: dict[str, str] = {}
+    for part, fields in parts.items():
+        for key in fields:
+            if key in owner:
+                yield Problem(f"/{part}/{key}", f"stands in the {owner[key]} part too")
+            owner.setdefault(key, part)
