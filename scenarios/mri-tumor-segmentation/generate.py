@@ -1,10 +1,11 @@
-"""Write one party's patients for the MRI scenario: real brains, grown lesions, one folder a patient.
+"""Write one party's patients for the MRI scenario: real brains, grown lesions.
 
-The two real patients in `data/` are copied whole (one to provider A, one to B). Every other patient is made:
-a block of slices is cut from one of three real anatomies (the two patients without their tumours, and the
-MNI152 T1 template) under a random affine and elastic change, a lesion of random shape, place and contrast is
-grown into it, and the scanner of the provider adds its gain, bias field and noise. The same provider, patient
-number and seed always give the same bytes; no number is used by two providers.
+The two real patients in `data/` are copied whole (one to provider A, one to B). Every other patient
+is made: a block of slices is cut from one of three real anatomies (the two patients without their
+tumours, and the MNI152 T1 template) under a random affine and elastic change, a lesion of random
+shape, place and contrast is grown into it, and the provider's scanner adds its gain, bias field and
+noise. The same provider, patient number and seed always give the same bytes; no number is used by
+two providers.
 
     python generate.py --out volumes/A --provider A --patients 220 --seed 7
 """
@@ -156,12 +157,11 @@ def _smooth_field(rng: np.random.Generator, shape: tuple[int, ...], *, nodes: in
 def _cut_block(rng: np.random.Generator, anatomy: Anatomy, slices: int) -> Array:
     """Cut [GRID, GRID, slices] from an anatomy under a random affine and elastic change."""
     turn = np.deg2rad(rng.uniform(-12, 12))
-    scale = rng.uniform(0.88, 1.12, 2) * rng.choice([-1, 1], 2, p=[0.5, 0.5]) ** np.array([1, 0])
+    scale = rng.uniform(0.88, 1.12, 2) * np.array([rng.choice([-1, 1]), 1])
     shape = (GRID, GRID, slices)
     x, y, z = (
-        (axis - (side - 1) / 2).astype(np.float32)
-        for axis, side in zip(np.meshgrid(*map(np.arange, shape), indexing="ij"), shape, strict=True)
-    )
+        np.indices(shape, dtype=np.float32) - (np.array(shape) - 1)[:, None, None, None] / 2
+    ).astype(np.float32)
     bend = [_smooth_field(rng, shape, nodes=5) * rng.uniform(0.5, 2.0) for _ in range(2)]
     shift = rng.uniform(-4, 4, 2)
     x, y = (x + shift[0] + bend[0]) / scale[0], (y + shift[1] + bend[1]) / scale[1]
@@ -195,7 +195,7 @@ def _grow_lesion(rng: np.random.Generator, brain: Array, *, size: float) -> tupl
     dx, dy, dz = (axis - at for axis, at in zip(grid, centre, strict=True))
     along = (dx * np.cos(turn) + dy * np.sin(turn)) / radii[0]
     across = (dy * np.cos(turn) - dx * np.sin(turn)) / radii[1]
-    distance = np.sqrt(along**2 + across**2 + (dz / radii[2]) ** 2)
+    distance = np.sqrt(along**2 + across**2 + (dz / radii[2]) ** 4)
     rough = _smooth_field(rng, brain.shape, nodes=12) * rng.uniform(0.06, 0.2)
     depth = np.where(brain > 0.15, 1 - distance + rough, -1).astype(np.float32)
     label = np.where(depth > 0, 2, 0)
@@ -262,7 +262,7 @@ def generate_cohort(out_dir: Path, *, provider: str, patients: int, seed: int) -
 
 def contact_sheet(folder: Path, png: Path, *, patients: int = 24) -> None:
     """Draw the middle lesion slice of the first patients, the lesion outlined, to look at."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # noqa: PLC0415, only needed to look
 
     chosen = sorted(folder.glob("*/*_flair.nii.gz"))[:patients]
     rows = -(-len(chosen) // 8)

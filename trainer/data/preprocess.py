@@ -1,0 +1,212 @@
+"""Turn volumes into normalised slices: a pure function per volume.
+
+1. The plane's slices are resampled to square pictures by area, keeping the body's proportions.
+2. Slices with enough tumour are chosen, evenly spread when there are more than allowed; slices
+   without tumour come on top if asked for.
+3. Intensities are clipped at percentiles and z-scored, both within the patient's own brain, so that
+   no statistic of one patient reaches another.
+4. Optionally flipped and turned copies are added; the draw depends on seed and patient only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from trainer.data.errors import DataError, VolumeRefused
+from trainer.data.volumes import BRATS_MODALITIES, Image, Mask, Volume
+
+Pictures: TypeAlias = npt.NDArray[np.float16]
+Labels: TypeAlias = npt.NDArray[np.uint8]
+
+_CLIP_SIGMA = 8.0
+_FOREGROUND = 0.1
+"""Share of the 99th percentile above which a voxel counts as head and not as air."""
+
+
+class Plane(StrEnum):
+    """Direction in which a volume is cut; the value is what stands in the manifest."""
+
+    AXIAL = "axial"
+    CORONAL = "coronal"
+    SAGITTAL = "sagittal"
+
+
+_AXIS = {Plane.SAGITTAL: 0, Plane.CORONAL: 1, Plane.AXIAL: 2}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Changed copies of each slice; they belong to the same patient."""
+
+    copies: int = 1
+    flip: bool = True
+    rotate_degrees: float = 10.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How volumes become slices.
+
+    Raises:
+        DataError: when a value is out of range.
+    """
+
+    plane: Plane = Plane.AXIAL
+    size: tuple[int, int] = (64, 64)
+    """Height and width of a slice in pixels."""
+    min_tumour_pixels: int = 10
+    """A slice with less tumour than this, after resampling, is not a tumour slice."""
+    max_slices: int = 8
+    """Tumour slices a patient may have."""
+    negative_slices: int = 0
+    """Slices without any tumour a patient may have."""
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    modalities: tuple[str, ...] = ("flair",)
+    augmentation: Augmentation | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.percentiles
+        extra = self.augmentation or Augmentation()
+        checks = [
+            ("size", self.size, all(8 <= side <= 1024 for side in self.size)),
+            ("min_tumour_pixels", self.min_tumour_pixels, self.min_tumour_pixels >= 1),
+            ("max_slices", self.max_slices, 1 <= self.max_slices <= 512),
+            ("negative_slices", self.negative_slices, 0 <= self.negative_slices <= 512),
+            ("percentiles", self.percentiles, 0 <= low < high <= 100),
+            ("modalities", self.modalities, 0 < len(set(self.modalities)) == len(self.modalities)),
+            ("modalities", self.modalities, set(self.modalities) <= set(BRATS_MODALITIES)),
+            ("augmentation.copies", extra.copies, 1 <= extra.copies <= 16),
+            ("augmentation.rotate_degrees", extra.rotate_degrees, 0 <= extra.rotate_degrees <= 180),
+        ]
+        for field, value, holds in checks:
+            if not holds:
+                raise DataError(f"{field}: {value} is out of range")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recipe as it stands in a data set's manifest."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class PatientSlices:
+    """One patient, ready for training: one privacy unit."""
+
+    patient: str
+    image: Pictures
+    """[k, C, H, W], z-scores within the brain, 0 outside."""
+    mask: Labels
+    """[k, 1, H, W], 0 or 1."""
+
+
+def slice_volume(volume: Volume, *, recipe: Recipe) -> PatientSlices:
+    """Cut, choose, normalise and, if asked for, augment one patient's slices.
+
+    Raises:
+        VolumeRefused: when the mask is empty, no slice has enough tumour, or all is air.
+    """
+    if not volume.mask.any():
+        raise VolumeRefused(volume.patient, "the mask is empty")
+    image, mask = _resample(volume, recipe)
+    chosen = _choose(volume.patient, image, mask, recipe)
+    normal = _normalise(volume.patient, image, recipe)[chosen]
+    labels = mask[chosen][:, None]
+    if recipe.augmentation is not None:
+        normal, labels = _augment(volume.patient, normal, labels, recipe.augmentation)
+    return PatientSlices(volume.patient, normal.astype(np.float16), labels.astype(np.uint8))
+
+
+def _resample(volume: Volume, recipe: Recipe) -> tuple[Image, Mask]:
+    """Return all slices of the plane: image [S, C, H, W] and mask [S, H, W]."""
+    axis = _AXIS[recipe.plane]
+    spacing = [side for index, side in enumerate(volume.spacing) if index != axis]
+    image = np.moveaxis(volume.image, axis + 1, 0)
+    mask = np.moveaxis(volume.mask, axis, 0).astype(np.float32)
+    # Rows run from top to bottom: back to front is drawn upwards, feet to head too.
+    image, mask = image.swapaxes(2, 3)[:, :, ::-1], mask.swapaxes(1, 2)[:, ::-1]
+    step = max(
+        mask.shape[1] * spacing[1] / recipe.size[0], mask.shape[2] * spacing[0] / recipe.size[1]
+    )
+    rows = _area_weights(mask.shape[1], recipe.size[0], step=step / spacing[1])
+    columns = _area_weights(mask.shape[2], recipe.size[1], step=step / spacing[0]).T
+    return rows @ image @ columns, (rows @ mask @ columns) >= 0.5
+
+
+def _area_weights(source: int, target: int, *, step: float) -> Image:
+    """Return [target, source]: each target pixel is the mean of the source pixels it covers.
+
+    The source lies centred, `step` source pixels to a target pixel, zeros around it. Where a target
+    pixel is smaller than a source pixel this is linear interpolation.
+    """
+    width = max(step, 1.0)
+    centre = (np.arange(target) + 0.5 - target / 2) * step + source / 2
+    edge = np.arange(source)
+    low, high = centre[:, None] - width / 2, centre[:, None] + width / 2
+    overlap = np.minimum(high, edge + 1) - np.maximum(low, edge)
+    return (np.clip(overlap, 0, None) / width).astype(np.float32)
+
+
+def _spread(places: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:
+    """Return at most `count` of the places, evenly spread, in order."""
+    if len(places) <= count:
+        return places
+    return places[np.linspace(0, len(places) - 1, count).round().astype(np.intp)]
+
+
+def _choose(patient: str, image: Image, mask: Mask, recipe: Recipe) -> npt.NDArray[np.intp]:
+    area = mask.sum(axis=(1, 2))
+    tumour = np.flatnonzero(area >= recipe.min_tumour_pixels)
+    if len(tumour) == 0:
+        reason = f"no slice has {recipe.min_tumour_pixels} pixels of tumour, most has {area.max()}"
+        raise VolumeRefused(patient, reason)
+    chosen = _spread(tumour, recipe.max_slices)
+    if recipe.negative_slices:
+        covered = _foreground(image).mean(axis=(1, 2))
+        empty = np.flatnonzero((area == 0) & (covered >= 0.1))
+        chosen = np.sort(np.concatenate([chosen, _spread(empty, recipe.negative_slices)]))
+    return chosen
+
+
+def _foreground(image: Image) -> Mask:
+    """Return [S, H, W]: where the first channel shows a head and not air."""
+    first = image[:, 0]
+    return np.asarray(first > _FOREGROUND * np.percentile(first, 99))
+
+
+def _normalise(patient: str, image: Image, recipe: Recipe) -> Image:
+    head = _foreground(image)
+    result = np.zeros_like(image)
+    for channel in range(image.shape[1]):
+        values = image[:, channel][head]
+        if values.size < 2:
+            raise VolumeRefused(patient, "the image shows nothing but air")
+        low, high = np.percentile(values, recipe.percentiles)
+        clipped = np.clip(values, low, high)
+        deviation = float(clipped.std(dtype=np.float64))
+        if not deviation > 0:
+            raise VolumeRefused(patient, f"channel {recipe.modalities[channel]} has no contrast")
+        scores = (clipped - clipped.mean(dtype=np.float64)) / deviation
+        result[:, channel][head] = np.clip(scores, -_CLIP_SIGMA, _CLIP_SIGMA)
+    return result
+
+
+def _augment(patient: str, image: Image, mask: Mask, how: Augmentation) -> tuple[Image, Mask]:
+    name = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big")
+    rng = np.random.default_rng([how.seed, name])
+    images, masks = [image], [mask]
+    for _ in range(how.copies):
+        flip = how.flip and bool(rng.random() < 0.5)
+        angle = float(rng.uniform(-how.rotate_degrees, how.rotate_degrees))
+        step = -1 if flip else 1
+        turn = {"angle": angle, "axes": (2, 3), "reshape": False, "order": 1}
+        images.append(np.asarray(ndimage.rotate(image[..., ::step], **turn), dtype=np.float32))
+        turned = ndimage.rotate(mask[..., ::step].astype(np.float32), **turn)
+        masks.append(np.asarray(turned >= 0.5))
+    return np.concatenate(images), np.concatenate(masks)
