@@ -1,8 +1,9 @@
-"""Privacy accounting: how much noise a plan needs, what mechanisms cost together, what a budget still takes.
+"""How much noise a plan needs, what mechanisms cost together, what a budget still takes.
 
-Mechanisms are composed as events by privacy loss distributions (PLD), never by adding epsilons and never by a central
-limit argument, which reports less than the truth. The discretisation rounds losses up, so every number is an upper
-bound. A second accountant (Renyi DP) checks the first where it knows the mechanism: PLD above RDP is an error.
+Mechanisms are composed as events by privacy loss distributions (PLD), never by adding epsilons and
+never by a central limit argument, which reports less than the truth. The discretisation rounds
+losses up, so every number is an upper bound. A second accountant (Renyi DP) checks the first where
+it knows the mechanism: PLD above RDP is an error.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-import dp_accounting
-from dp_accounting import dp_event, rdp
-from dp_accounting.pld import PLDAccountant
+from dp_accounting import dp_event
+from dp_accounting.pld.pld_privacy_accountant import PLDAccountant
+from dp_accounting.privacy_accountant import NeighboringRelation
+from dp_accounting.rdp.rdp_privacy_accountant import RdpAccountant
 
 from policies.errors import BudgetError, DocumentError, Problem
 
@@ -36,9 +38,9 @@ _NOISE_DIGITS: Final = 4
 """Noise multipliers are rounded up to this many decimals, so that documents show them exactly."""
 _MAX_NOISE: Final = 10_000.0
 _MODULE: Final = "dp_accounting.dp_event"
-_RELATIONS: Final[Mapping[str, dp_accounting.NeighboringRelation]] = {
-    "add-remove": dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE,
-    "replace-one": dp_accounting.NeighboringRelation.REPLACE_ONE,
+_RELATIONS: Final[Mapping[str, NeighboringRelation]] = {
+    "add-remove": NeighboringRelation.ADD_OR_REMOVE_ONE,
+    "replace-one": NeighboringRelation.REPLACE_ONE,
 }
 
 
@@ -116,7 +118,7 @@ def _calibrate(
         high *= 2
         if high > _MAX_NOISE:
             raise BudgetError(
-                f"no noise multiplier up to {_MAX_NOISE:g} keeps {steps} steps within epsilon {epsilon}",
+                f"no noise up to {_MAX_NOISE:g} keeps {steps} steps within epsilon {epsilon}",
                 hint="take fewer steps, smaller batches or a larger epsilon",
             )
     low = high / 2
@@ -156,7 +158,7 @@ def compose(events: Sequence[Event], *, delta: float, adjacency: Adjacency) -> f
     """Return an upper bound on the epsilon of all events together at `delta`.
 
     Raises:
-        BudgetError: if the events cannot be composed, protect nothing, or the two accountants disagree.
+        BudgetError: if the events cannot be composed, protect nothing, or the accountants disagree.
     """
     _in_range("delta", delta, 0.0, 1.0)
     event = dp_event.ComposedDpEvent(list(events)) if events else dp_event.NoOpDpEvent()
@@ -164,8 +166,8 @@ def compose(events: Sequence[Event], *, delta: float, adjacency: Adjacency) -> f
     ceiling = _rdp(event, delta=delta, adjacency=adjacency)
     if ceiling is not None and epsilon > ceiling:
         epsilon = _pld(event, delta=delta, adjacency=adjacency, grid=_FINE_GRID)
-        # Both bound the same truth from above and the distribution is the tighter one by far, except
-        # where a handful of grid cells is all there is.
+        # Both bound the same truth from above, and the distribution is the tighter one by far,
+        # except where a handful of grid cells is all there is.
         if epsilon > ceiling + 20 * _FINE_GRID:
             raise BudgetError(f"accountants disagree: PLD says {epsilon}, RDP says {ceiling}")
     return epsilon
@@ -191,7 +193,7 @@ def fits(
 
 
 def epsilon_table(agreed: PrivacyPlan, *, points: int = 25) -> tuple[tuple[int, float], ...]:
-    """Return `(step, epsilon after it)` at about `points` steps from 0 to the last one, which is exact.
+    """Return `(step, epsilon after it)` at about `points` steps, from 0 to the last.
 
     Between two of its steps the later one's epsilon is an upper bound.
 
@@ -347,7 +349,7 @@ def _pld(event: Event, *, delta: float, adjacency: Adjacency, grid: float) -> fl
 
 
 def _rdp(event: Event, *, delta: float, adjacency: Adjacency) -> float | None:
-    accountant = rdp.RdpAccountant(_RDP_ORDERS, _RELATIONS[adjacency])
+    accountant = RdpAccountant(_RDP_ORDERS, _RELATIONS[adjacency])
     if not accountant.supports(event):
         return None
     return float(accountant.compose(event).get_epsilon(delta))

@@ -1,8 +1,8 @@
 """Arithmetic over named terms: + - * / ** and unary minus, and nothing else.
 
-The text is parsed into a syntax tree, the tree is checked node by node against the list above, and evaluation walks
-that checked tree; no text is ever handed to the interpreter. Terms are whatever supports the operators: numbers in
-the checks, tensors of per-sample losses in the clean room.
+The text is parsed into a syntax tree, the tree is checked node by node against the list above, and
+evaluation walks that checked tree; no text is ever handed to the interpreter. Terms are whatever
+supports the operators: numbers in the checks, tensors of per-sample losses in the clean room.
 """
 
 from __future__ import annotations
@@ -81,9 +81,14 @@ def parse(text: str, *, names: frozenset[str]) -> Expression:
                 raise ValueError(f"expression names {name!r}; the terms are {sorted(names)}")
             case _:
                 raise ValueError(
-                    f"expression contains {ast.unparse(node)[:60]!r}; only numbers, terms and + - * / ** are allowed"
+                    f"expression contains {ast.unparse(node)[:60]!r}; "
+                    "only numbers, terms and + - * / ** are allowed"
                 )
     return Expression(text=text, names=frozenset(used), _root=root)
+
+
+def _is_small(value: float) -> bool:
+    return not isinstance(value, bool) and abs(value) <= MAX_NUMBER
 
 
 def _evaluate(node: ast.expr, terms: Mapping[str, Any]) -> Any:

@@ -1,7 +1,7 @@
 """Loss functions that a pipeline can select, alone or composed by arithmetic.
 
-Each is a function of one sample: nothing couples the samples of a batch, since a loss that does breaks the bound on
-what one patient can change.
+Each is a function of one sample: nothing couples the samples of a batch, since a loss that does
+breaks the bound on what one patient can change.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Reference = Annotated[str, StringConstraints(pattern=r"\A-?\$[a-z][a-z0-9_]{0,31
 def _refuse_batch(value: object) -> object:
     if value is True:
         raise ValueError(
-            "couples the samples of a batch, so that one patient changes the gradients of all others; leave it false"
+            "couples the samples of a batch, so that one patient changes the gradients of all "
+            "others; leave it false"
         )
     return value
 
@@ -68,6 +69,16 @@ class ExpParams(Wire):
     """Parameters of Exp."""
 
     input: Reference
+
+    @property
+    def term(self) -> str:
+        """Name of the component."""
+        return self.input.lstrip("-").removeprefix("$")
+
+    @property
+    def sign(self) -> float:
+        """Minus one for `-$name`."""
+        return -1.0 if self.input.startswith("-") else 1.0
 
 
 class BceWithLogits(Wire):
@@ -140,7 +151,6 @@ class ComposedLoss(Wire):
 
     expression: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     components: dict[Term, Component] = Field(min_length=1, max_length=8)
-    """In order: a component may refer to those before it."""
     variables: dict[Term, Annotated[float, Field(ge=-1e6, le=1e6)]] = Field(
         default_factory=dict, max_length=8
     )
@@ -151,13 +161,12 @@ class ComposedLoss(Wire):
         both = set(self.components) & set(self.variables)
         if both:
             raise ValueError(f"{sorted(both)} are both components and variables")
+        plain = {name for name, item in self.components.items() if not isinstance(item, Exp)}
         for name, component in self.components.items():
-            if isinstance(component, Exp):
-                target = component.params.input.lstrip("-").removeprefix("$")
-                if isinstance(self.components.get(target, component), Exp):
-                    raise ValueError(
-                        f"component {name!r} refers to {target!r}, which is not a loss of this list"
-                    )
+            if isinstance(component, Exp) and component.params.term not in plain:
+                raise ValueError(
+                    f"component {name!r} refers to {component.params.term!r}, which is not a loss"
+                )
         self.parsed()
         return self
 

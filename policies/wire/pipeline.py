@@ -1,7 +1,8 @@
 """The pipeline: what the consumer wants to run in the clean room, as closed, typed data.
 
-Every choice is a member of an enumeration and every number has bounds. There are no paths, no devices and no names
-that are looked up in a module: a document can select what the clean room offers, never add to it.
+Every choice is a member of an enumeration and every number has bounds. There are no paths, no
+devices and no names that are looked up in a module: a document can select what the clean room
+offers, never add to it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ PARTS = ("model", "dataset", "loss", "train", "eval", "join")
 _MAX_SIDE = 1024
 _MAX_DATASETS = 64
 
+Side = Annotated[int, Field(ge=8, le=_MAX_SIDE)]
 Metric = Literal[
     "dice_score",
     "jaccard_index",
@@ -55,7 +57,7 @@ class UNet2d(Wire):
 
 
 class OnnxModel(Wire):
-    """A network that comes as an ONNX graph with the base weights; only layers of a closed list are accepted."""
+    """A network that comes as an ONNX graph, made of a closed list of layers."""
 
     kind: Literal["onnx"]
 
@@ -67,9 +69,7 @@ class SlicesDataset(Wire):
     """Image slices with masks, grouped by patient."""
 
     kind: Literal["slices"]
-    size: tuple[
-        Annotated[int, Field(ge=8, le=_MAX_SIDE)], Annotated[int, Field(ge=8, le=_MAX_SIDE)]
-    ]
+    size: tuple[Side, Side]
     """Height and width in pixels that every slice must have."""
     channels: int = Field(default=1, ge=1, le=16)
     classes: int = Field(default=1, ge=1, le=16)
@@ -90,7 +90,7 @@ Dataset = Annotated[SlicesDataset | ArraysDataset, Field(discriminator="kind")]
 
 
 class Augmentation(Wire):
-    """Random changes of a sample, the same for image and mask; independent of every other sample."""
+    """Random changes of a sample, image and mask alike, independent of other samples."""
 
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
     max_shift: int = Field(default=0, ge=0, le=64)
@@ -127,7 +127,7 @@ class TrainDlConfig(Wire):
     """The data set to train on, where no join comes before."""
     model: Model
     base_weights: Slug | None = None
-    """Base model of the contract that holds the weights (and, for ONNX, the graph) to start from."""
+    """Base model of the contract with the weights (and, for ONNX, the graph) to start from."""
     dataset: Dataset
     loss: Loss
     optimizer: Optimizer
@@ -143,7 +143,7 @@ class TrainDlConfig(Wire):
     is_private: bool
     privacy_params: PrivacyParams | None = None
     metrics: tuple[Metric, ...] = Field(min_length=1, max_length=7)
-    """What the consumer computes on its own public test data; nothing of it runs on private data."""
+    """What the consumer computes on its own test data; none of it runs on private data."""
     task_type: Literal["segmentation", "classification"]
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which a pixel counts as found."""
@@ -174,7 +174,7 @@ def _check_unet(model: UNet2d, dataset: SlicesDataset) -> None:
     factor = 2 ** (model.levels - 1)
     if any(side % factor for side in dataset.size):
         raise ValueError(
-            f"size {list(dataset.size)} is not a multiple of {factor}, which {model.levels} levels need"
+            f"size {list(dataset.size)} is not a multiple of {factor}, as the levels ask"
         )
 
 
@@ -258,7 +258,7 @@ class Pipeline(Document):
 
 
 def _without_tags(problem: Problem, value: Any) -> Problem:
-    """Drop the union tags that pydantic puts into locations, so that the pointer resolves in the document."""
+    """Drop the union tags that pydantic puts into locations, so that the pointer resolves."""
     parts = problem.pointer.split("/")[1:]
     kept: list[str] = []
     for number, part in enumerate(parts):
@@ -281,8 +281,8 @@ def _without_tags(problem: Problem, value: Any) -> Problem:
 def consolidate(parts: Mapping[str, bytes], *, contract: str, name: str) -> Pipeline:
     """Put the configuration parts together into one pipeline of a contract.
 
-    Each part is a JSON object. `join` holds the fields of the DirectoryJoin stage; the fields of all others go into
-    Train_DL, and no field may stand in two parts.
+    Each part is a JSON object. `join` holds the fields of the DirectoryJoin stage; the fields of
+    all others go into Train_DL, and no field may stand in two parts.
 
     Args:
         parts: The bytes of each part, by its name in `PARTS`.
