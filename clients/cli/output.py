@@ -1,0 +1,175 @@
+"""Everything that `depa` prints, and the only place that knows Rich.
+
+Results go to standard output, everything else to standard error. With `--json` a command prints
+one object to standard output and, when it fails, one problem object to standard error. Nothing
+depends on colour.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from clients.api.errors import ServiceError
+from ledger.errors import LedgerError
+from policies.errors import Denied, DepaError, DocumentError
+
+Failure = DepaError | LedgerError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command found: `value` for programs, `text` or a table for people."""
+
+    value: Mapping[str, Any]
+    text: str = ""
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+
+
+@dataclass
+class Bars:
+    """Two bars: steps done, and privacy budget spent."""
+
+    _progress: Progress
+    _steps: TaskID
+    _budget: TaskID
+
+    def update(self, *, step: int, steps: int, epsilon: float, limit: float, eta: str) -> None:
+        """Show where training stands; the limits may be 0 before they are known."""
+        self._progress.update(
+            self._steps, completed=step, total=steps or None, note=f"{step}/{steps}  eta {eta}"
+        )
+        self._progress.update(
+            self._budget,
+            completed=epsilon,
+            total=limit or None,
+            note=f"{epsilon:.2f} of {limit:.2f}",
+        )
+
+
+@dataclass
+class Output:
+    """The two streams of one command."""
+
+    as_json: bool = False
+    quiet: bool = False
+    _stdout: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    _stderr: Console = field(
+        default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True)
+    )
+
+    def answer(self, answer: Answer) -> None:
+        """Print a command's result to standard output."""
+        if self.as_json:
+            self._stdout.file.write(json.dumps(answer.value, ensure_ascii=False) + "\n")
+            self._stdout.file.flush()
+            return
+        if answer.text:
+            self._stdout.print(Text(answer.text))
+        if answer.columns:
+            table = Table(box=None, pad_edge=False, header_style="bold")
+            for name in answer.columns:
+                table.add_column(name, overflow="fold")
+            for row in answer.rows:
+                table.add_row(*(Text(cell) for cell in row))
+            self._stdout.print(table)
+
+    def line(self, value: Mapping[str, Any], text: str) -> None:
+        """Print one line of a stream of results: JSON with `--json`, else `text`."""
+        self._stdout.file.write((json.dumps(value) if self.as_json else text) + "\n")
+        self._stdout.file.flush()
+
+    def note(self, text: str, *, style: str = "") -> None:
+        """Tell the person at the terminal something that is not the result."""
+        if not self.quiet:
+            self._stderr.print(Text(text, style=style))
+
+    def failure(self, error: Failure, *, command: str) -> None:
+        """Print an error with its cause and what to do about it."""
+        if self.as_json:
+            self._stderr.file.write(json.dumps(_problem(error, command), ensure_ascii=False) + "\n")
+            return
+        self._stderr.print(Text(f"error: {_title(error, command)}", style="bold red"))
+        for cause in _causes(error):
+            self._stderr.print(Text(f"because: {cause}"))
+        if error.hint:
+            self._stderr.print(Text(f"hint: {error.hint}", style="cyan"))
+
+    @contextmanager
+    def bars(self) -> Iterator[Bars | None]:
+        """Show training bars while the block runs; None when nobody watches a terminal."""
+        if self.as_json or self.quiet or not self._stderr.is_terminal:
+            yield None
+            return
+        columns = (
+            TextColumn("{task.description:8}"),
+            BarColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self._stderr, transient=True) as progress:
+            steps = progress.add_task("steps", note="")
+            budget = progress.add_task("epsilon", note="")
+            yield Bars(progress, steps, budget)
+
+
+def _title(error: Failure, command: str) -> str:
+    if isinstance(error, DocumentError):
+        return f"{command}: the {error.kind} is refused"
+    if isinstance(error, Denied):
+        return f"{command}: the policy says no"
+    return f"{command}: {_FAMILIES.get(error.exit_code, 'failed')}"
+
+
+_FAMILIES = {
+    2: "cannot do that",
+    3: "not found",
+    4: "refused",
+    5: "no answer",
+    6: "not signed in",
+}
+
+
+def _causes(error: Failure) -> list[str]:
+    if isinstance(error, DocumentError):
+        return [str(problem) for problem in error.problems]
+    if isinstance(error, Denied):
+        return [str(reason) for reason in error.decision.reasons]
+    if isinstance(error, ServiceError):
+        problem = error.problem
+        reasons = [
+            f"{one['code']} at {one['path'] or '/'}: {one['msg']}" for one in problem.reasons
+        ]
+        fields = [str(field) for field in problem.problems]
+        return [problem.detail or problem.title, *reasons, *fields]
+    return str(error).splitlines()
+
+
+def _problem(error: Failure, command: str) -> dict[str, Any]:
+    problem: dict[str, Any] = {
+        "type": f"urn:depa:problem:{error.code}",
+        "title": _title(error, command),
+        "status": error.http_status,
+        "detail": str(error),
+        "hint": error.hint,
+        "exitCode": error.exit_code,
+    }
+    if isinstance(error, DocumentError):
+        problem["problems"] = [
+            {"pointer": p.pointer, "message": p.message, "hint": p.hint} for p in error.problems
+        ]
+    if isinstance(error, Denied):
+        problem["reasons"] = [reason.to_json() for reason in error.decision.reasons]
+    if isinstance(error, ServiceError):
+        problem["reasons"] = list(error.problem.reasons)
+        problem["decisionId"] = error.problem.decision_id
+        problem["status"] = error.problem.status
+    return problem
