@@ -115,7 +115,7 @@ class Output:
             BarColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=self._stderr, transient=True) as progress:
+        with Progress(label, BarColumn(), note, console=self._stderr, transient=True) as progress:
             steps = progress.add_task("steps", note="")
             budget = progress.add_task("epsilon", note="")
             yield Bars(progress, steps, budget)

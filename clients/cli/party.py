@@ -6,14 +6,14 @@ import os
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
 from clients.cli.command import Session, command, new_app
 from clients.cli.errors import UsageError
 from clients.cli.files import write_new
-from clients.cli.identity import CARD, Card, Role, create_identity, own_card, read_card
+from clients.cli.identity import CARD, Card, create_identity, own_card, read_card
 from clients.cli.keystore import ask_passphrase, create_keystore
 from clients.cli.output import Answer
 
@@ -33,9 +33,7 @@ def init(
     session: Session,
     *,
     name: Annotated[str, typer.Option("--name", help="The organisation's name.")],
-    role: Annotated[
-        RoleName, typer.Option("--role", help="Data provider, consumer or clean room.")
-    ],
+    role: Annotated[RoleName, typer.Option("--role", help="Its part in contracts.")],
 ) -> Answer:
     """Make this role's keys, encrypted under a passphrase, and its public card."""
     if (session.home / CARD).exists():
@@ -45,7 +43,7 @@ def init(
     passphrase = ask_passphrase(environment=os.environ, confirm=True)
     keystore = create_keystore(session.keys, passphrase=passphrase)
     identity = create_identity(
-        session.home, keystore, name=name, role=cast("Role", role.value), now=datetime.now(UTC)
+        session.home, keystore, name=name, role=role.value, now=datetime.now(UTC)
     )
     return _answer(identity.card, session.home / CARD)
 

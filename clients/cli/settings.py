@@ -1,5 +1,4 @@
-"""Settings of one role: flag, then environment variable, then `depa.toml` in its home, then
-default.
+"""Settings of one role: flag, then environment, then `depa.toml` in its home, then default.
 
 The table below is the whole list; an unknown name in `depa.toml` is an error, so that a misspelt
 one is seen.
@@ -38,12 +37,8 @@ KNOWN: Final[Mapping[str, Known]] = {
     "attestation": Known("URL of the attestation service"),
     "vault": Known("URL of this party's key vault"),
     "blobs": Known("URL of the folder or container that takes sealed files"),
-    "ca_file": Known(
-        "PEM file of the certificate authority that the services' TLS certificates are from"
-    ),
-    "root": Known(
-        "SHA-256 fingerprint (hex) of the certificate that service and ledger keys are under"
-    ),
+    "ca_file": Known("PEM file of the authority that the services' TLS certificates are from"),
+    "root": Known("SHA-256 (hex) of the root certificate of service and ledger"),
     "launch_policy": Known("file with the launch policy of the clean room"),
     "stack": Known("folder of the local stack"),
 }
