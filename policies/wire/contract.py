@@ -12,7 +12,17 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints
 
 from policies.errors import DocumentError, Problem
-from policies.wire.base import Did, Digest, Document, Hex32, Name, Slug, UtcTime, Wire
+from policies.wire.base import (
+    Did,
+    Digest,
+    Document,
+    Hex32,
+    Name,
+    Slug,
+    UtcTime,
+    Wire,
+    load_json,
+)
 
 _MAX_PARTIES = 64
 _PLACEHOLDER = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|<[A-Z_ ]+>")
@@ -214,7 +224,10 @@ class Contract(Document):
         Raises:
             DocumentError: naming every field that is missing, unknown, wrong or contradictory.
         """
-        contract = super().parse(data)
+        try:
+            contract = super().parse(data)
+        except DocumentError as error:
+            raise _naming_placeholders(error, data) from None
         problems = list(_inconsistencies(contract))
         if problems:
             raise DocumentError(cls.kind, problems)
@@ -279,6 +292,17 @@ def _coverage(contract: Contract) -> Iterable[Problem]:
                 f"is not below 1/{dataset.units}, one over the number of {limit.unit}s",
                 "a delta of 1/n allows publishing one of n records",
             )
+
+
+def _naming_placeholders(error: DocumentError, data: bytes) -> DocumentError:
+    """Say of a field that is not filled in just that, instead of which pattern it fails."""
+    try:
+        value = load_json(data, kind=error.kind)
+    except DocumentError:
+        return error
+    unfilled = {problem.pointer: problem for problem in _placeholders("", value)}
+    others = [problem for problem in error.problems if problem.pointer not in unfilled]
+    return DocumentError(error.kind, [*unfilled.values(), *others])
 
 
 def _duplicates(pointer: str, values: list[str]) -> Iterable[Problem]:
