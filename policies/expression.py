@@ -71,9 +71,7 @@ def parse(text: str, *, names: frozenset[str]) -> Expression:
                 pending += [left, right]
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 pending.append(operand)
-            case ast.Constant(value=value) if (
-                type(value) in (int, float) and abs(value) <= MAX_NUMBER
-            ):
+            case ast.Constant(value=int() | float() as value) if _is_small(value):
                 pass
             case ast.Name(id=name) if name in names:
                 used.add(name)

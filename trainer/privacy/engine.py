@@ -1,0 +1,95 @@
+"""What an engine promises: a sum over units in which no unit counts for more than a bound.
+
+An engine returns nothing but that sum: no norms, no losses, no single gradients. The caller MUST add
+noise to it before anything derived from it leaves the process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+@dataclass(frozen=True)
+class UnitBatch:
+    """The samples of the units of one step.
+
+    Attributes:
+        inputs: `[samples, ...]` float32.
+        targets: `[samples, ...]`.
+        owner: `[samples]` int64, ascending: the number of each sample's unit, from 0.
+        units: How many units there are; each has at least one sample.
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    owner: torch.Tensor
+    units: int
+
+    def part(self, first: int, last: int) -> UnitBatch:
+        """Return the units from `first` up to but not including `last`."""
+        start, stop = torch.searchsorted(self.owner, torch.tensor([first, last])).tolist()
+        return UnitBatch(
+            inputs=self.inputs[start:stop],
+            targets=self.targets[start:stop],
+            owner=self.owner[start:stop] - first,
+            units=last - first,
+        )
+
+
+class PrivateEngine(Protocol):
+    """Computes what a step may learn from a batch."""
+
+    @property
+    def size(self) -> int:
+        """Number of trainable parameters, the length of every sum."""
+        ...
+
+    def clipped_sum(self, batch: UnitBatch) -> torch.Tensor:
+        """Return the sum over units of the clipped mean gradient of the unit's samples.
+
+        Formal guarantees, for a model in which no sample affects another:
+        * Each unit adds one vector of Euclidean norm at most `max_grad_norm` (within 1e-6 of it).
+        * That vector depends on the unit's own samples and the weights only, so that the sum of two
+          batches is the sum of their sums, up to rounding.
+        * A unit whose gradient is not finite adds zero.
+        * A batch without units gives zeros.
+
+        Returns:
+            `[size]` float32, the trainable parameters flattened in the order of the model.
+        """
+        ...
+
+
+def clip_and_sum(
+    gradients: torch.Tensor, *, owner: torch.Tensor, units: int, max_norm: float
+) -> torch.Tensor:
+    """Average per-sample gradients within each unit, clip each unit, and sum.
+
+    The bound is enforced on exactly the numbers that are summed.
+
+    Args:
+        gradients: `[samples, size]`, one gradient a sample.
+        owner: `[samples]` int64, the unit of each sample.
+        units: Number of units; each owns at least one sample.
+        max_norm: The bound C.
+
+    Returns:
+        `[size]`.
+    """
+    counts = torch.bincount(owner, minlength=units).to(gradients.dtype)
+    if owner.numel() == units:
+        means = gradients
+    else:
+        means = torch.zeros(units, gradients.shape[1], dtype=gradients.dtype)
+        means.index_add_(0, owner, gradients)
+        means /= counts[:, None]
+    norms = torch.linalg.vector_norm(means, dim=1)
+    finite = torch.isfinite(norms)
+    # A gradient that overflowed says something about one patient; it counts as zero, not as NaN.
+    scale = torch.where(finite, (max_norm / norms.clamp(min=max_norm)), torch.zeros_like(norms))
+    if not bool(finite.all()):
+        means = torch.where(finite[:, None], means, torch.zeros_like(means))
+    return scale @ means

@@ -1,0 +1,33 @@
+"""What private training refuses or fails with.
+
+* DepaError
+  + EngineRefused       the model cannot be trained with a bound on each unit's influence
+  + TrainingAborted     training stopped before its end; nothing of the weights may be used
+"""
+
+from __future__ import annotations
+
+from policies.errors import DepaError
+
+
+class EngineRefused(DepaError):
+    """The model or the batch breaks an assumption of the privacy guarantee."""
+
+    code = "engine-refused"
+    exit_code = 4
+    http_status = 422
+
+
+class TrainingAborted(DepaError):
+    """Training stopped before its end.
+
+    Attributes:
+        steps: Steps that were taken, each of which has cost privacy.
+    """
+
+    code = "training-aborted"
+    exit_code = 1
+
+    def __init__(self, message: str, *, steps: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.steps = steps

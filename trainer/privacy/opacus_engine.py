@@ -1,0 +1,125 @@
+"""The engine on Opacus' per-sample gradients.
+
+Opacus' hooks give one gradient a sample. Everything after that is ours: its optimiser, its samplers
+and its accountants are not used. Clipping works on the recorded gradients, units are averaged before
+it, and large batches are cut into parts of whole units so that memory stays bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from opacus.grad_sample import GradSampleHooks
+from torch import nn
+
+from trainer.privacy.engine import UnitBatch, clip_and_sum
+from trainer.privacy.errors import EngineRefused
+
+SampleLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Outputs and targets of samples to one loss a sample, `[samples]`."""
+
+_MAX_FLOATS: Final = 64 * 1024 * 1024
+"""Per-sample gradients held at a time (256 MB)."""
+_MAX_SAMPLES: Final = 64
+"""Samples a forward pass, so that activations stay in the cache's reach."""
+
+
+class OpacusEngine:
+    """Clipped gradient sums of a model by Opacus' hooks."""
+
+    def __init__(self, model: nn.Module, *, loss: SampleLoss, max_grad_norm: float) -> None:
+        """Attach to a model.
+
+        Args:
+            model: The network; its trainable parameters are those that require a gradient.
+            loss: One loss a sample, each a function of that sample only.
+            max_grad_norm: The bound on one unit's contribution.
+
+        Raises:
+            EngineRefused: naming every layer that couples samples or has no per-sample gradient.
+        """
+        check_layers(model)
+        self._model = model
+        self._loss = loss
+        self._max_norm = max_grad_norm
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        if not self._parameters:
+            raise EngineRefused("the model has no trainable parameters")
+        self._hooks = GradSampleHooks(model, batch_first=True, loss_reduction="sum", strict=False)
+
+    @property
+    def size(self) -> int:
+        """Number of trainable parameters."""
+        return sum(p.numel() for p in self._parameters)
+
+    def clipped_sum(self, batch: UnitBatch) -> torch.Tensor:
+        """See `PrivateEngine.clipped_sum`."""
+        total = torch.zeros(self.size)
+        samples = max(1, min(_MAX_SAMPLES, _MAX_FLOATS // self.size))
+        for part in _parts(batch, samples=samples):
+            gradients = self._gradients(part)
+            total += clip_and_sum(
+                gradients, owner=part.owner, units=part.units, max_norm=self._max_norm
+            )
+        return total
+
+    def _gradients(self, batch: UnitBatch) -> torch.Tensor:
+        """Return one gradient a sample, `[samples, size]`."""
+        self._model.train()
+        losses = self._loss(self._model(batch.inputs), batch.targets)
+        if losses.shape != batch.owner.shape:
+            raise EngineRefused(
+                f"the loss has shape {tuple(losses.shape)}, expected one value a sample"
+            )
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        rows = []
+        for parameter in self._parameters:
+            rows.append(parameter.grad_sample.reshape(len(losses), -1))  # type: ignore[attr-defined]
+            parameter.grad_sample = None  # type: ignore[attr-defined]
+            parameter.grad = None
+        return torch.cat(rows, dim=1)
+
+    def close(self) -> None:
+        """Detach from the model."""
+        self._hooks.remove_hooks()
+
+
+def _parts(batch: UnitBatch, *, samples: int) -> list[UnitBatch]:
+    """Cut a batch into parts of whole units with about `samples` samples each."""
+    counts = torch.bincount(batch.owner, minlength=batch.units).tolist()
+    parts, first, held = [], 0, 0
+    for unit, count in enumerate(counts):
+        if held and held + count > samples:
+            parts.append(batch.part(first, unit))
+            first, held = unit, 0
+        held += count
+    if held:
+        parts.append(batch.part(first, batch.units))
+    return parts
+
+
+def check_layers(model: nn.Module) -> None:
+    """Raise unless no layer couples samples and every trainable layer has per-sample gradients.
+
+    Raises:
+        EngineRefused: naming every offending layer, and what to use instead.
+    """
+    problems = []
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - its common base
+            problems.append(
+                f"{name or 'model'} ({type(layer).__name__}) mixes the samples of a batch, so that "
+                "one patient changes the gradients of all others"
+            )
+        elif isinstance(layer, nn.modules.instancenorm._InstanceNorm) and layer.track_running_stats:  # noqa: SLF001
+            problems.append(f"{name} ({type(layer).__name__}) keeps statistics of the data unnoised")
+        elif _has_own_trainable(layer) and type(layer) not in GradSampleHooks.GRAD_SAMPLERS:
+            problems.append(f"{name or 'model'} ({type(layer).__name__}) has no per-sample gradient")
+    if problems:
+        raise EngineRefused("; ".join(problems), hint="use GroupNorm or LayerNorm, which see one sample")
+
+
+def _has_own_trainable(layer: nn.Module) -> bool:
+    return any(p.requires_grad for p in layer.parameters(recurse=False))
