@@ -110,11 +110,7 @@ class Output:
         if self.as_json or self.quiet or not self._stderr.is_terminal:
             yield None
             return
-        columns = (
-            TextColumn("{task.description:8}"),
-            BarColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
+        label, note = TextColumn("{task.description:8}"), TextColumn("{task.fields[note]}")
         with Progress(label, BarColumn(), note, console=self._stderr, transient=True) as progress:
             steps = progress.add_task("steps", note="")
             budget = progress.add_task("epsilon", note="")
