@@ -6,9 +6,9 @@
 4. `jku` is the issuer's own `/certs`, if present; keys are never fetched here.
 5. The key is the issuer's by `kid`, and its signature covers header and payload as they came.
 6. Not before, expiry, issue time and age hold at `now`.
-7. The claims have the version, the kind of evidence and the types that the rest of the project reads.
+7. The claims have the version, kind of evidence and types that the rest of the project reads.
 
-What the claims must say is the caller's policy. Binding the runtime data is
+What the claims must say is the caller's policy, binding the runtime data is
 `runtime.attested_runtime`.
 """
 

@@ -1,4 +1,4 @@
-"""Verify an endorsement of the utility VM's firmware: a COSE_Sign1 that names a launch measurement
+"""Verify who endorses the utility VM: a COSE_Sign1 that names a launch measurement (RFC 9052).
 (RFC 9052).
 
 The signing certificates of published endorsements have expired, and endorsements outlive them by
@@ -191,9 +191,8 @@ def _verify_link(certificate: x509.Certificate, *, issuer: x509.Certificate) -> 
     if not authority:
         raise EvidenceError(
             "uvm.x5chain",
-            expected=f"{certificate.subject.rfc4514_string()} issued by
-            {issuer.subject.rfc4514_string()}",
-            got="an invalid link",
+            expected=f"issued by {issuer.subject.rfc4514_string()}",
+            got=f"an invalid link at {certificate.subject.rfc4514_string()}",
         )
 
 
