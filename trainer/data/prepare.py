@@ -1,7 +1,7 @@
 """Prepare a data set folder from a folder of volumes: an executor around `slice_volume`.
 
-The folder holds one `<patient>.safetensors` a patient and `dataset.json`. It appears complete or not
-at all, and the same volumes and recipe give the same bytes in any number of processes.
+The folder holds one `<patient>.safetensors` a patient and `dataset.json`. It appears complete or
+not at all, and the same volumes and recipe give the same bytes in any number of processes.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -205,8 +206,7 @@ def _augment(patient: str, image: Image, mask: Mask, how: Augmentation) -> tuple
         flip = how.flip and bool(rng.random() < 0.5)
         angle = float(rng.uniform(-how.rotate_degrees, how.rotate_degrees))
         step = -1 if flip else 1
-        turn = {"angle": angle, "axes": (2, 3), "reshape": False, "order": 1}
-        images.append(np.asarray(ndimage.rotate(image[..., ::step], **turn), dtype=np.float32))
-        turned = ndimage.rotate(mask[..., ::step].astype(np.float32), **turn)
-        masks.append(np.asarray(turned >= 0.5))
+        turn = partial(ndimage.rotate, angle=angle, axes=(2, 3), reshape=False, order=1)
+        images.append(np.asarray(turn(image[..., ::step]), dtype=np.float32))
+        masks.append(np.asarray(turn(mask[..., ::step].astype(np.float32)) >= 0.5))
     return np.concatenate(images), np.concatenate(masks)
