@@ -93,10 +93,14 @@ def signing_keys(jwks: bytes) -> Mapping[str, rsa.RSAPublicKey]:
     return MappingProxyType(keys)
 
 
-def issuer_of(token: str) -> str:
-    """Return the unverified issuer of a token: which authority's keys it takes to verify it."""
-    _, payload, _, _ = _split(token)
-    return _text(payload, "iss")
+def unverified_source(token: str) -> tuple[str, str]:
+    """Return issuer and key id that a token claims: which keys it takes to verify it.
+
+    Raises:
+        EvidenceError: if it has none.
+    """
+    header, payload, _, _ = _split(token)
+    return _text(payload, "iss"), _text(header, "kid")
 
 
 def verify_token(

@@ -1,10 +1,8 @@
 """Verify who endorses the utility VM: a COSE_Sign1 that names a launch measurement (RFC 9052).
-(RFC 9052).
 
 The signing certificates of published endorsements have expired, and endorsements outlive them by
-design: no validity
-date is checked. What counts is the pinned root, the purpose of the leaf, and a floor for the
-security version.
+design: no validity date is checked. What counts is the pinned root, the purpose of the leaf, and a
+floor for the security version.
 """
 
 from __future__ import annotations
