@@ -1,0 +1,160 @@
+"""`depa data`: from volumes to a sealed file in a blob store, and the offer that describes it."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clients.api.blobs import open_blobs
+from clients.cli.command import Session, command, new_app
+from clients.cli.errors import Refused, UsageError
+from clients.cli.files import write_new
+from clients.cli.identity import own_card
+from clients.cli.kek import KekKind, own_kek
+from clients.cli.offer import Offer, read_offer
+from clients.cli.output import Answer
+from policies.wire.contract import Dataset, KeyRef, SealedFile
+from trainer.data.manifest import Manifest, read_manifest
+from trainer.data.prepare import prepare
+from trainer.data.preprocess import Augmentation, Plane, Recipe
+from trainer.sealed import SealedBlob, seal
+
+app = new_app("Preprocess, seal and upload a data set.")
+
+
+class What(StrEnum):
+    """What a sealed file holds."""
+
+    DATASET = "dataset"
+    BASE_MODEL = "base-model"
+
+
+@command(app, "preprocess", examples="depa data preprocess volumes/ prepared/ --size 64")
+def preprocess(
+    session: Session,
+    source: Annotated[Path, typer.Argument(help="Folder of NIfTI volumes with masks.")],
+    out: Annotated[Path, typer.Argument(help="Folder to create.")],
+    *,
+    plane: Annotated[Plane, typer.Option(help="Direction of the slices.")] = Plane.AXIAL,
+    size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 64,
+    min_tumour: Annotated[int, typer.Option(help="Pixels that make a tumour slice.")] = 10,
+    max_slices: Annotated[int, typer.Option(help="Tumour slices a patient.")] = 8,
+    negative_slices: Annotated[int, typer.Option(help="Other slices a patient.")] = 0,
+    modality: Annotated[list[str] | None, typer.Option(help="BraTS channel; repeatable.")] = None,
+    augment: Annotated[int, typer.Option(help="Changed copies of each slice.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
+) -> Answer:
+    """Turn 3D volumes into normalised 2D slices; damaged volumes are named and left out."""
+    recipe = Recipe(
+        plane=plane,
+        size=(size, size),
+        min_tumour_pixels=min_tumour,
+        max_slices=max_slices,
+        negative_slices=negative_slices,
+        modalities=tuple(modality or ("flair",)),
+        augmentation=Augmentation(copies=augment) if augment else None,
+    )
+    report = prepare(source, out, recipe=recipe, jobs=min(jobs, os.cpu_count() or 1))
+    for refused in report.refused:
+        session.out.note(f"left out: {refused}")
+    patients = report.manifest.patients
+    slices = sum(entry.slices for entry in patients)
+    return Answer(
+        {
+            "folder": str(out),
+            "patients": len(patients),
+            "slices": slices,
+            "refused": [{"patient": r.patient, "reason": r.reason} for r in report.refused],
+        },
+        f"{out}: {len(patients)} patients, {slices} slices, {len(report.refused)} volumes left out",
+    )
+
+
+@command(app, "seal", examples="depa data seal prepared/ --id brats-a --name "BraTS A"")
+def seal_(
+    session: Session,
+    source: Annotated[Path, typer.Argument(help="Prepared folder, or a file with weights.")],
+    *,
+    file_id: Annotated[str, typer.Option("--id", help="Id in contracts.")],
+    name: Annotated[str, typer.Option(help="Name in contracts.")],
+    out: Annotated[Path | None, typer.Option(help="Sealed file; ID.sealed without it.")] = None,
+    offer: Annotated[Path | None, typer.Option(help="Offer; ID.offer.json without it.")] = None,
+    version: Annotated[str, typer.Option(help="Version of the data.")] = "1",
+    what: Annotated[What, typer.Option(help="What it is.")] = What.DATASET,
+    key_kind: Annotated[KekKind, typer.Option(help="Kind of vault key.")] = KekKind.RSA,
+) -> Answer:
+    """Encrypt a data set or base weights under this party's key, and write the offer for it."""
+    card = own_card(session.home)
+    sealed_path = out or Path(f"{file_id}.sealed")
+    offer_path = offer or Path(f"{file_id}.offer.json")
+    if offer_path.exists():
+        raise UsageError(f"{offer_path} exists already")
+    units = _units(source) if what is What.DATASET else None
+    key = KeyRef(vault=session.settings.need("vault").rstrip("/"), name=f"{file_id.lower()}-key")
+    url = f"{session.settings.need('blobs').rstrip('/')}/{sealed_path.name}"
+    kek = own_kek(session.open_keystore(), key.name, kind=key_kind)
+    sealed_path.parent.mkdir(parents=True, exist_ok=True)
+    blob = seal(source, sealed_path, dataset=file_id, version=version, kek=kek)
+    file = SealedFile(
+        id=file_id,
+        name=name,
+        provider=card.id,
+        url=url,
+        digest=blob.digest,
+        size=blob.size,
+        version=version,
+        key=key,
+    )
+    made = Offer(
+        party=card.party,
+        dataset=None if units is None else _dataset(file, source, units),
+        base_model=file if units is None else None,
+    )
+    write_new(offer_path, made.canonical())
+    return _sealed_answer(blob, offer_path, units)
+
+
+@command(app, "upload", examples="depa data upload brats-a.sealed --offer brats-a.offer.json")
+def upload(
+    session: Session,
+    sealed: Annotated[Path, typer.Argument(help="Sealed file.")],
+    *,
+    offer: Annotated[Path, typer.Option(help="Its offer.")],
+) -> Answer:
+    """Copy a sealed file to the place that its offer names, if it is the file of the offer."""
+    file = read_offer(offer).file
+    if sealed.stat().st_size != file.size:
+        raise Refused(f"{sealed}: expected {file.size} bytes, got {sealed.stat().st_size}")
+    open_blobs(file.url).put(sealed, expected_digest=file.digest)
+    return Answer(
+        {"url": file.url, "digest": file.digest, "size": file.size},
+        f"uploaded {file.id}: {file.size} bytes, {file.digest}\n{file.url}",
+    )
+
+
+def _units(source: Path) -> int:
+    manifest = read_manifest(source)
+    return len(manifest.patients) if isinstance(manifest, Manifest) else manifest.units
+
+
+def _dataset(file: SealedFile, source: Path, units: int) -> Dataset:
+    fields = {name: getattr(file, name) for name in SealedFile.model_fields}
+    return Dataset(**fields, units=units, format=read_manifest(source).layout)
+
+
+def _sealed_answer(blob: SealedBlob, offer: Path, units: int | None) -> Answer:
+    count = "" if units is None else f", {units} privacy units"
+    return Answer(
+        {
+            "sealed": str(blob.path),
+            "digest": blob.digest,
+            "size": blob.size,
+            "units": units,
+            "offer": str(offer),
+        },
+        f"sealed {blob.path}: {blob.size} bytes{count}\n{blob.digest}\noffer: {offer}",
+    )
