@@ -137,7 +137,8 @@ def _resample(volume: Volume, recipe: Recipe) -> tuple[Image, Mask]:
     )
     rows = _area_weights(mask.shape[1], recipe.size[0], step=step / spacing[1])
     columns = _area_weights(mask.shape[2], recipe.size[1], step=step / spacing[0]).T
-    return rows @ image @ columns, (rows @ mask @ columns) >= 0.5
+    pictures: Image = np.asarray(rows @ image @ columns, dtype=np.float32)
+    return pictures, np.asarray(rows @ mask @ columns >= 0.5)
 
 
 def _area_weights(source: int, target: int, *, step: float) -> Image:
@@ -151,7 +152,7 @@ def _area_weights(source: int, target: int, *, step: float) -> Image:
     edge = np.arange(source)
     low, high = centre[:, None] - width / 2, centre[:, None] + width / 2
     overlap = np.minimum(high, edge + 1) - np.maximum(low, edge)
-    return (np.clip(overlap, 0, None) / width).astype(np.float32)
+    return np.asarray(np.clip(overlap, 0, None) / width, dtype=np.float32)
 
 
 def _spread(places: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:
