@@ -35,8 +35,8 @@ class Joinable(UnitDataset, Protocol):
 class DirectoryJoin:
     """The units of several data sets, in the order in which the data sets are given.
 
-    Unit names become `<data set>/<patient>`. A patient in two data sets would count as two units and
-    be protected as neither, so that such a join is refused.
+    Unit names become `<data set>/<patient>`. A patient in two data sets would count twice and
+    be protected as one, so that such a join is refused.
     """
 
     def __init__(self, datasets: Mapping[str, Joinable]) -> None:
