@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from policies.wire.base import Did, Digest, Name, RunId, Slug, UtcTime, Wire
+from pydantic import StringConstraints
+
+from policies.wire.base import Did, Digest, Document, Name, RunId, Slug, UtcTime, Wire
 from policies.wire.decision import Reason
-from policies.wire.run import Progress, RunState, Spent
+from policies.wire.run import Progress, Revocation, RunReport, RunState, Spent
 
 ContractState = Literal["proposed", "partially-signed", "executed", "expired", "revoked"]
 Role = Literal["tdc", "tdp", "ccrp"]
+Base64 = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9+/]{1,90000}={0,2}\z")]
+
+
+class RevocationRequest(Document):
+    """A revocation and the party's statement about it."""
+
+    kind: ClassVar[str] = "revocation-request"
+
+    document: Revocation
+    statement: Base64
+    """COSE_Sign1."""
+
+
+class ReportRequest(Document):
+    """A run report and the clean room's statement about it."""
+
+    kind: ClassVar[str] = "report-request"
+
+    document: RunReport
+    statement: Base64
+    """COSE_Sign1 by the attested report key."""
+
+
+class ReleaseRequest(Document):
+    """A clean room asks for its keys."""
+
+    kind: ClassVar[str] = "release-request"
+
+    token: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._=-]{16,65536}\z")]
+    """Attestation token, as the authority gave it."""
 
 
 class Registered(Wire):
