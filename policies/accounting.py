@@ -21,6 +21,7 @@ from dp_accounting.privacy_accountant import NeighboringRelation
 from dp_accounting.rdp.rdp_privacy_accountant import RdpAccountant
 
 from policies.errors import BudgetError, DocumentError, Problem
+from policies.wire.pipeline import TrainDlConfig
 
 Adjacency = Literal["add-remove", "replace-one"]
 Event = dp_event.DpEvent
@@ -102,6 +103,29 @@ def plan(
         steps=steps,
         noise_multiplier=noise,
         cost=cost,
+    )
+
+
+def plan_training(train: TrainDlConfig, *, units: int) -> PrivacyPlan:
+    """Return the plan of a private training stage over the `units` that the contract states.
+
+    The sampling rate follows from that public number and not from the data, so that it is the same
+    for neighbouring data sets.
+
+    Raises:
+        BudgetError: if the stage is not private, its batch exceeds the units, or as `plan`.
+    """
+    params = train.privacy_params
+    if params is None:
+        raise BudgetError("the training stage is not private, so that it has no privacy plan")
+    if train.batch_size > units:
+        raise BudgetError(f"batchSize: expected at most the {units} units, got {train.batch_size}")
+    return plan(
+        epsilon=params.epsilon,
+        delta=params.delta,
+        sampling_rate=train.batch_size / units,
+        steps=train.steps,
+        adjacency=params.adjacency,
     )
 
 

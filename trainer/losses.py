@@ -5,8 +5,6 @@ Nothing here averages over a batch, so that one patient's samples cannot reach a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,9 +25,7 @@ from policies.wire.losses import (
     Mse,
     SmoothL1,
 )
-
-SampleLoss = Callable[[Tensor, Tensor], Tensor]
-"""Outputs `[samples, ...]` and targets `[samples, ...]` to losses `[samples]`."""
+from trainer.privacy.engine import SampleLoss
 
 
 def build_loss(config: Loss) -> SampleLoss:
@@ -52,14 +48,14 @@ def _compose(config: ComposedLoss) -> SampleLoss:
             terms[name] = torch.exp(params.sign * terms[params.term])
         value = expression.evaluate({**terms, **config.variables})
         if not isinstance(value, Tensor):
-            # An expression of constants alone has no gradient, but is one value a sample all the same.
+            # An expression of constants has no gradient, but is one value a sample all the same.
             return outputs.flatten(1).sum(1) * 0.0 + float(value)
         return value
 
     return loss
 
 
-def _atomic(config: AtomicLoss) -> SampleLoss:
+def _atomic(config: AtomicLoss) -> SampleLoss:  # noqa: PLR0911 - one case a loss
     match config:
         case BceWithLogits(params=bce):
             return lambda x, y: _bce(x, y, bce)

@@ -1,7 +1,7 @@
 """A small two-dimensional U-Net.
 
-Group normalisation, because it sees one sample at a time; upsampling by repetition, because it has no
-weights; logits out, because every loss here takes logits exactly once.
+Group normalisation, because it sees one sample at a time; upsampling by repetition, because it has
+no weights; logits out, because every loss here takes logits exactly once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class UNet2d(nn.Module):
         self.head = nn.Conv2d(widths[0], config.out_channels, kernel_size=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits `[n, out_channels, height, width]` of images `[n, in_channels, height, width]`."""
+        """Return logits `[n, out_channels, h, w]` of images `[n, in_channels, h, w]`."""
         skips: list[Tensor] = []
         x = images
         for level, block in enumerate(self.down):

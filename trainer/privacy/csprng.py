@@ -34,7 +34,7 @@ class SecureStream:
     def words(self, count: int) -> NDArray[np.uint64]:
         """Return `count` uniform 64-bit words."""
         out = np.empty(count, dtype="<u8")
-        view = memoryview(out).cast("B")
+        view = memoryview(out.view(np.uint8))
         zeros = bytes(min(_CHUNK, len(view)))
         for start in range(0, len(view), _CHUNK):
             piece = view[start : start + _CHUNK]
@@ -65,7 +65,7 @@ class SecureStream:
 
 
 class UnsafeSeededStream(SecureStream):
-    """The same stream from a seed, for tests and benchmarks: whoever knows the seed removes the noise."""
+    """The same stream from a seed, for tests: whoever knows the seed removes the noise."""
 
     def __init__(self, seed: int, *, purpose: str = "") -> None:
         _LOG.warning("UNSAFE: random numbers come from a seed and protect nobody")

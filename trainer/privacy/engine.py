@@ -1,15 +1,19 @@
 """What an engine promises: a sum over units in which no unit counts for more than a bound.
 
-An engine returns nothing but that sum: no norms, no losses, no single gradients. The caller MUST add
-noise to it before anything derived from it leaves the process.
+An engine returns nothing but that sum: no norms, no losses, no single gradients. The caller MUST
+add noise to it before anything derived from it leaves the process.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+
+SampleLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Outputs and targets of samples to one loss a sample, `[samples]`."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +43,32 @@ class UnitBatch:
         )
 
 
-class PrivateEngine(Protocol):
-    """Computes what a step may learn from a batch."""
+class GradientEngine(Protocol):
+    """Computes what a step learns from a batch."""
 
     @property
     def size(self) -> int:
         """Number of trainable parameters, the length of every sum."""
         ...
 
-    def clipped_sum(self, batch: UnitBatch) -> torch.Tensor:
+    def unit_sum(self, batch: UnitBatch) -> torch.Tensor:
+        """Return the sum over units of the mean gradient of the unit's samples, `[size]`."""
+        ...
+
+    def close(self) -> None:
+        """Detach from the model."""
+        ...
+
+
+class PrivateEngine(GradientEngine, Protocol):
+    """A gradient engine in which no unit counts for more than `max_grad_norm`."""
+
+    @property
+    def max_grad_norm(self) -> float:
+        """The bound C."""
+        ...
+
+    def unit_sum(self, batch: UnitBatch) -> torch.Tensor:
         """Return the sum over units of the clipped mean gradient of the unit's samples.
 
         Formal guarantees, for a model in which no sample affects another:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from policies.errors import DepaError
+from policies.wire.run import Spent
 
 
 class EngineRefused(DepaError):
@@ -22,12 +23,12 @@ class TrainingAborted(DepaError):
     """Training stopped before its end.
 
     Attributes:
-        steps: Steps that were taken, each of which has cost privacy.
+        spent: What the steps that were taken have cost; None if there were none or none is counted.
     """
 
     code = "training-aborted"
     exit_code = 1
 
-    def __init__(self, message: str, *, steps: int, hint: str = "") -> None:
+    def __init__(self, message: str, *, spent: Spent | None, hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.steps = steps
+        self.spent = spent

@@ -3,9 +3,9 @@
 Protected: the noise cannot be predicted or repeated from a seed, and its tails reach 8.5 standard
 deviations (53-bit Box-Muller), where a generator of 32-bit numbers stops at 6.6.
 Not protected: the result is a floating-point number, so its lowest bits are not exactly those of a
-real Gaussian (Mironov 2012). Sums are rounded to float32 after the noise was added in float64, which
-hides most of that, but no claim is made about an attacker who sees raw sums; the model's weights are
-all that leaves.
+real Gaussian (Mironov 2012). Sums are rounded to float32 after the noise was added in float64,
+which hides most of that, but no claim is made about an attacker who sees raw sums; the model's
+weights are all that leaves.
 """
 
 from __future__ import annotations

@@ -1,24 +1,20 @@
 """The engine on Opacus' per-sample gradients.
 
 Opacus' hooks give one gradient a sample. Everything after that is ours: its optimiser, its samplers
-and its accountants are not used. Clipping works on the recorded gradients, units are averaged before
-it, and large batches are cut into parts of whole units so that memory stays bounded.
+and its accountants are not used. Clipping works on the recorded gradients, units are averaged
+before it, and large batches are cut into parts of whole units so that memory stays bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import torch
 from opacus.grad_sample import GradSampleHooks
 from torch import nn
 
-from trainer.privacy.engine import UnitBatch, clip_and_sum
+from trainer.privacy.engine import SampleLoss, UnitBatch, clip_and_sum
 from trainer.privacy.errors import EngineRefused
-
-SampleLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Outputs and targets of samples to one loss a sample, `[samples]`."""
 
 _MAX_FLOATS: Final = 64 * 1024 * 1024
 """Per-sample gradients held at a time (256 MB)."""
@@ -54,8 +50,13 @@ class OpacusEngine:
         """Number of trainable parameters."""
         return sum(p.numel() for p in self._parameters)
 
-    def clipped_sum(self, batch: UnitBatch) -> torch.Tensor:
-        """See `PrivateEngine.clipped_sum`."""
+    @property
+    def max_grad_norm(self) -> float:
+        """The bound on one unit's contribution."""
+        return self._max_norm
+
+    def unit_sum(self, batch: UnitBatch) -> torch.Tensor:
+        """See `PrivateEngine.unit_sum`."""
         total = torch.zeros(self.size)
         samples = max(1, min(_MAX_SAMPLES, _MAX_FLOATS // self.size))
         for part in _parts(batch, samples=samples):
@@ -68,17 +69,21 @@ class OpacusEngine:
     def _gradients(self, batch: UnitBatch) -> torch.Tensor:
         """Return one gradient a sample, `[samples, size]`."""
         self._model.train()
-        losses = self._loss(self._model(batch.inputs), batch.targets)
+        # The hooks see activations and output gradients; asking for the gradient of the inputs
+        # makes them fire without the sums over the batch that autograd would otherwise compute as
+        # well.
+        inputs = batch.inputs.detach().requires_grad_()
+        losses = self._loss(self._model(inputs), batch.targets)
         if losses.shape != batch.owner.shape:
             raise EngineRefused(
                 f"the loss has shape {tuple(losses.shape)}, expected one value a sample"
             )
-        losses.sum().backward()  # type: ignore[no-untyped-call]
+        torch.autograd.grad(losses.sum(), inputs)
         rows = []
         for parameter in self._parameters:
-            rows.append(parameter.grad_sample.reshape(len(losses), -1))  # type: ignore[attr-defined]
+            recorded: torch.Tensor = parameter.grad_sample  # type: ignore[attr-defined]
+            rows.append(recorded.reshape(len(losses), -1))
             parameter.grad_sample = None  # type: ignore[attr-defined]
-            parameter.grad = None
         return torch.cat(rows, dim=1)
 
     def close(self) -> None:
@@ -113,12 +118,19 @@ def check_layers(model: nn.Module) -> None:
                 f"{name or 'model'} ({type(layer).__name__}) mixes the samples of a batch, so that "
                 "one patient changes the gradients of all others"
             )
-        elif isinstance(layer, nn.modules.instancenorm._InstanceNorm) and layer.track_running_stats:  # noqa: SLF001
-            problems.append(f"{name} ({type(layer).__name__}) keeps statistics of the data unnoised")
+        elif isinstance(layer, nn.modules.instancenorm._InstanceNorm) and layer.track_running_stats:
+            # noqa: SLF001
+            problems.append(
+                f"{name} ({type(layer).__name__}) keeps statistics of the data unnoised"
+            )
         elif _has_own_trainable(layer) and type(layer) not in GradSampleHooks.GRAD_SAMPLERS:
-            problems.append(f"{name or 'model'} ({type(layer).__name__}) has no per-sample gradient")
+            problems.append(
+                f"{name or 'model'} ({type(layer).__name__}) has no per-sample gradient"
+            )
     if problems:
-        raise EngineRefused("; ".join(problems), hint="use GroupNorm or LayerNorm, which see one sample")
+        raise EngineRefused(
+            "; ".join(problems), hint="use GroupNorm or LayerNorm, which see one sample"
+        )
 
 
 def _has_own_trainable(layer: nn.Module) -> bool:

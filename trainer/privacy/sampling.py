@@ -1,8 +1,8 @@
 """Which units take part in a step: true Poisson sampling over units.
 
-Each unit is drawn with the same probability, independently of all others and of all other steps; the
-size of a batch is random and may be zero. Who is in a batch is secret and never leaves the process:
-the accountant's amplification by sampling rests on it.
+Each unit is drawn with the same probability, independently of all others and of all other steps;
+the size of a batch is random and may be zero. Who is in a batch is secret and never leaves the
+process: the accountant's amplification by sampling rests on it.
 """
 
 from __future__ import annotations
