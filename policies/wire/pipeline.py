@@ -74,8 +74,6 @@ class SlicesDataset(Wire):
     channels: int = Field(default=1, ge=1, le=16)
     classes: int = Field(default=1, ge=1, le=16)
     """Mask channels."""
-    max_slices_per_unit: int = Field(default=64, ge=1, le=1024)
-    """Further slices of a patient are left out."""
 
 
 class ArraysDataset(Wire):

@@ -34,7 +34,7 @@ class SecureStream:
     def words(self, count: int) -> NDArray[np.uint64]:
         """Return `count` uniform 64-bit words."""
         out = np.empty(count, dtype="<u8")
-        view = memoryview(out.view(np.uint8))
+        view = memoryview(out).cast("B")  # type: ignore[arg-type]  # numpy 2 stubs miss the protocol
         zeros = bytes(min(_CHUNK, len(view)))
         for start in range(0, len(view), _CHUNK):
             piece = view[start : start + _CHUNK]

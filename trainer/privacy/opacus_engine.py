@@ -20,6 +20,8 @@ _MAX_FLOATS: Final = 64 * 1024 * 1024
 """Per-sample gradients held at a time (256 MB)."""
 _MAX_SAMPLES: Final = 64
 """Samples a forward pass, so that activations stay in the cache's reach."""
+_BATCH_NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_INSTANCE_NORMS: Final = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
 class OpacusEngine:
@@ -113,13 +115,12 @@ def check_layers(model: nn.Module) -> None:
     """
     problems = []
     for name, layer in model.named_modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - its common base
+        if isinstance(layer, _BATCH_NORMS):
             problems.append(
                 f"{name or 'model'} ({type(layer).__name__}) mixes the samples of a batch, so that "
                 "one patient changes the gradients of all others"
             )
-        elif isinstance(layer, nn.modules.instancenorm._InstanceNorm) and layer.track_running_stats:
-            # noqa: SLF001
+        elif isinstance(layer, _INSTANCE_NORMS) and layer.track_running_stats:
             problems.append(
                 f"{name} ({type(layer).__name__}) keeps statistics of the data unnoised"
             )
