@@ -12,8 +12,8 @@ _BYTES_PER_WEIGHT = 4
 def most_parameters(pipeline: Pipeline, contract: Contract) -> int:
     """Return an upper bound on the trainable parameters of a pipeline's model.
 
-    A U-Net's number follows from its description. A graph is sealed with its weights, so the size of
-    the sealed file bounds it.
+    A U-Net's number follows from its description. A graph is sealed with its weights, so the size
+    of the sealed file bounds it.
 
     Raises:
         DocumentError: when the pipeline starts from weights that the contract does not name.
