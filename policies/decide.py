@@ -1,0 +1,190 @@
+"""Decide: facts in, an answer with every reason out.
+
+An error while deciding is a `PolicyError`, which callers treat as a denial. A decision can be
+recorded without the values it was made from, and replayed by whoever holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Self
+
+from pydantic import ValidationError
+
+from policies.bundle import Bundle, Explanation, load_bundle
+from policies.engine.embedded import RegorusEngine
+from policies.engine.protocol import PolicyEngine, RawReason
+from policies.errors import DocumentError, PolicyError
+from policies.facts import AttestationFacts, ContractFacts, ReleaseFacts, TrainingFacts
+from policies.wire.base import MAX_DOCUMENT_BYTES, canonical_json, load_json, sha256
+from policies.wire.decision import Decision, DecisionRecord, Entrypoint, Reason
+
+MAX_MESSAGE: Final = 2000
+MIN_SALT_BYTES: Final = 16
+MAX_FACTS_BYTES: Final = 4 * MAX_DOCUMENT_BYTES
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A bundle and the engine that evaluates it."""
+
+    bundle: Bundle
+    engine: PolicyEngine
+
+    @classmethod
+    def embedded(cls, bundle: Bundle | None = None) -> Self:
+        """Return the policy that this release ships, or `bundle`, evaluated in this process."""
+        return cls(bundle=bundle or load_bundle(), engine=RegorusEngine())
+
+    def contract(self, facts: ContractFacts) -> Decision:
+        """Decide whether a contract holds, and could be executed.
+
+        Raises:
+            PolicyError: if no decision could be made, which denies. So do all methods below.
+        """
+        return self.evaluate("contract", facts.canonical())
+
+    def training(self, facts: TrainingFacts) -> Decision:
+        """Decide whether a pipeline may run under its contract."""
+        return self.evaluate("training", facts.canonical())
+
+    def attestation(self, facts: AttestationFacts) -> Decision:
+        """Decide whether a clean room is the one that was agreed to."""
+        return self.evaluate("attestation", facts.canonical())
+
+    def release(self, facts: ReleaseFacts) -> Decision:
+        """Decide whether keys may go to a clean room."""
+        return self.evaluate("release", facts.canonical())
+
+    def evaluate(self, entrypoint: Entrypoint, facts: bytes) -> Decision:
+        """Decide over the JSON of facts, as a replay has it.
+
+        Raises:
+            PolicyError: if no decision could be made, which denies.
+        """
+        document = _with_bundle(facts, self.bundle)
+        verdict = self.engine.evaluate(self.bundle, entrypoint=entrypoint, document=document)
+        if verdict.allow == bool(verdict.reasons):
+            raise PolicyError(
+                f"policy {entrypoint}: expected reasons if and only if it denies, "
+                f"got allow {verdict.allow} with {len(verdict.reasons)}"
+            )
+        try:
+            return Decision(
+                entrypoint=entrypoint,
+                allow=verdict.allow,
+                reasons=_sorted(verdict.reasons),
+                warnings=_sorted(verdict.warnings),
+                policy=self.bundle.digest,
+                engine=self.engine.name,
+            )
+        except ValidationError as error:
+            raise PolicyError(
+                f"policy {entrypoint}: expected well-formed reasons, "
+                f"got {error.error_count()} that are not"
+            ) from None
+
+    def explain(self, code: str) -> Explanation:
+        """Return what a code means and who can do what about it.
+
+        Raises:
+            PolicyError: if the bundle has no such code.
+        """
+        explanation = self.bundle.codes.get(code)
+        if explanation is None:
+            raise PolicyError(
+                f"reason code: expected one of policy {self.bundle.version}, got {code!r}",
+                hint="the decision may have been made by another policy",
+            )
+        return explanation
+
+
+def record(
+    decision: Decision,
+    facts: ContractFacts | AttestationFacts,
+    *,
+    salt: bytes,
+    decision_id: str,
+    decided_at: int,
+    contract: str | None = None,
+    pipeline: str | None = None,
+    run: str | None = None,
+) -> DecisionRecord:
+    """Return a decision as the ledger keeps it: codes and digests, no values.
+
+    Args:
+        decision: What was decided.
+        facts: What it was decided from; its JSON and the salt go to who may replay it.
+        salt: At least 16 random bytes, so that nobody can find the facts by guessing.
+        decision_id: Unique id.
+        decided_at: Unix seconds.
+        contract: Digest of the contract; that of the facts unless given.
+        pipeline: Digest of the pipeline, if there is one.
+        run: Id of the run, if there is one.
+    """
+    return DecisionRecord(
+        decision_id=decision_id,
+        entrypoint=decision.entrypoint,
+        allow=decision.allow,
+        codes=tuple(sorted({reason.code for reason in decision.reasons})),
+        contract=contract or facts.contract.digest,
+        pipeline=pipeline,
+        run=run,
+        policy=decision.policy,
+        input_digest=_salted(facts.canonical(), salt),
+        engine=decision.engine,
+        decided_at=decided_at,
+    )
+
+
+def replay(
+    entry: DecisionRecord,
+    facts: bytes,
+    *,
+    salt: bytes,
+    bundle: Bundle,
+    engine: PolicyEngine | None = None,
+) -> Decision:
+    """Return the decision of a record, made again.
+
+    Raises:
+        PolicyError: if facts or bundle are others than those recorded, or decide otherwise.
+    """
+    got = _salted(facts, salt)
+    if got != entry.input_digest:
+        raise PolicyError(
+            f"decision {entry.decision_id}: expected facts of {entry.input_digest}, got {got}"
+        )
+    bundle.require(entry.policy)
+    decision = Policy(bundle, engine or RegorusEngine()).evaluate(entry.entrypoint, facts)
+    codes = tuple(sorted({reason.code for reason in decision.reasons}))
+    if (decision.allow, codes) != (entry.allow, entry.codes):
+        raise PolicyError(
+            f"decision {entry.decision_id}: recorded allow {entry.allow} with {list(entry.codes)}, "
+            f"replayed allow {decision.allow} with {list(codes)}"
+        )
+    return decision
+
+
+def _salted(facts: bytes, salt: bytes) -> str:
+    if len(salt) < MIN_SALT_BYTES:
+        raise PolicyError(f"salt: expected at least {MIN_SALT_BYTES} bytes, got {len(salt)}")
+    return sha256(salt + facts)
+
+
+def _with_bundle(facts: bytes, bundle: Bundle) -> bytes:
+    # The digest comes from who judges, whatever the facts say.
+    try:
+        value = load_json(facts, kind="facts", limit=MAX_FACTS_BYTES)
+        if not isinstance(value, dict):
+            raise PolicyError(f"facts: expected a JSON object, got {type(value).__name__}")
+        value["bundle"] = {"digest": bundle.digest, "version": bundle.version}
+        return canonical_json(value)
+    except (DocumentError, ValueError) as error:
+        raise PolicyError(f"facts: expected strict JSON, got {error}") from None
+
+
+def _sorted(reasons: Iterable[RawReason]) -> tuple[Reason, ...]:
+    made = (Reason(code=item.code, path=item.path, msg=item.msg[:MAX_MESSAGE]) for item in reasons)
+    return tuple(sorted(made, key=lambda reason: (reason.path, reason.code, reason.msg)))

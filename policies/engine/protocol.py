@@ -1,0 +1,53 @@
+"""What a policy engine owes: a verdict, or an error that denies."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pydantic import Field
+
+from policies.bundle import Bundle
+from policies.wire.base import Wire
+from policies.wire.decision import Entrypoint
+
+MAX_REASONS = 1000
+
+
+class RawReason(Wire):
+    """A reason as a rule writes it."""
+
+    code: str
+    path: str
+    msg: str
+
+
+class Verdict(Wire):
+    """What the entrypoint of a package evaluates to: all of this, and nothing else."""
+
+    allow: bool
+    reasons: tuple[RawReason, ...] = Field(max_length=MAX_REASONS)
+    warnings: tuple[RawReason, ...] = Field(max_length=MAX_REASONS)
+
+
+class PolicyEngine(Protocol):
+    """Evaluates the `decision` rule of a package over one input document.
+
+    Everything that a rule sees is in `document`; no state is shared between evaluations.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name and version, as decisions record it."""
+
+    def evaluate(self, bundle: Bundle, *, entrypoint: Entrypoint, document: bytes) -> Verdict:
+        """Return the value of `data.depa.<entrypoint>.decision`.
+
+        Args:
+            bundle: The rules.
+            entrypoint: Name of the package under `depa`.
+            document: JSON that the rules see as `input`.
+
+        Raises:
+            PolicyError: on any error, a missing result, or a result of another shape. The caller
+            MUST treat it as a denial.
+        """

@@ -1,0 +1,239 @@
+"""What the policies see of a contract, its signatures and what happened to it since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from policies.facts.numbers import MICRO, TRILLION, Whole, granted, microseconds
+from policies.wire.base import Document, Wire
+from policies.wire.contract import Attestation, Budget, Contract, Dataset, SealedFile
+from policies.wire.contract import Privacy as PrivacyTerms
+
+
+class Key(Wire):
+    """A key in a vault."""
+
+    vault: str
+    name: str
+
+
+class Sealed(Wire):
+    """A sealed file and the key that opens it."""
+
+    id: str
+    provider: str
+    digest: str
+    key: Key
+
+
+class DatasetFacts(Sealed):
+    """A sealed data set."""
+
+    units: Whole
+    """Number of privacy units in it."""
+
+
+class Spend(Wire):
+    """An epsilon in millionths at a delta in 1e-12."""
+
+    micro_epsilon: Whole
+    delta_trillionths: Whole
+
+
+class PrivacyFacts(Wire):
+    """What training on one data set may cost."""
+
+    dataset: str
+    run: Spend
+    total: Spend
+    overall: Spend
+    unit: str
+    adjacency: str
+    max_grad_norm_micro: Whole
+    """The largest clipping norm, in millionths."""
+    max_steps: Whole
+
+
+class DataUseFacts(Wire):
+    """What may be done with one data set."""
+
+    dataset: str
+    join: bool
+    private_only: bool
+
+
+class AttestationTerms(Wire):
+    """Which clean rooms are trusted."""
+
+    authorities: tuple[str, ...]
+    host_data: tuple[str, ...]
+    compliance: tuple[str, ...]
+    minimum_guest_svn: Whole
+    max_token_age: Whole
+    """Microseconds."""
+
+
+class PolicyFacts(Wire):
+    """Which policy the parties agreed to be judged by."""
+
+    id: str
+    version: str
+    digest: str
+
+
+class Terms(Wire):
+    """The contract as far as the policies judge it."""
+
+    digest: str
+    schema_version: str
+    purpose: str
+    starts_at: Whole
+    expires_at: Whole
+    tdc: str
+    tdps: tuple[str, ...]
+    ccrp: str
+    datasets: tuple[DatasetFacts, ...]
+    base_models: tuple[Sealed, ...]
+    privacy: tuple[PrivacyFacts, ...]
+    data_use: tuple[DataUseFacts, ...]
+    models: tuple[str, ...]
+    max_parameters: Whole
+    metrics_on_private_data: str
+    attestation: AttestationTerms
+    policy: PolicyFacts
+    recipient: str
+    """Who can open the trained model."""
+
+
+class Signature(Wire):
+    """A party's signature over the contract that was found good, its chain valid at `signed_at`."""
+
+    signer: str
+    signed_at: Whole
+
+
+class ContractFacts(Document):
+    """A contract, who has signed it and what happened to it since."""
+
+    kind: ClassVar[str] = "contract-facts"
+
+    now: Whole
+    contract: Terms
+    signatures: tuple[Signature, ...]
+    executed: bool
+    """Whether the ledger says that all parties have signed."""
+    revoked_by: tuple[str, ...]
+    superseded_by: tuple[str, ...]
+    """Digests of the contracts that take this one's place."""
+
+
+def contract_facts(
+    contract: Contract,
+    *,
+    signatures: Mapping[str, int],
+    executed: bool,
+    revoked_by: Sequence[str],
+    now: int,
+    superseded_by: Sequence[str] = (),
+) -> ContractFacts:
+    """Return the facts about a contract at `now`.
+
+    Args:
+        contract: The contract.
+        signatures: Unix seconds of signing per signer. The caller MUST have verified each
+            signature over this contract and that the signer's chain was valid at that time.
+        executed: Whether the ledger holds the statement that all parties have signed.
+        revoked_by: Parties whose verified revocations the ledger holds.
+        now: Unix seconds.
+        superseded_by: Digests of executed contracts that replace this one.
+    """
+    return ContractFacts(
+        now=now * MICRO,
+        contract=_terms(contract),
+        signatures=tuple(
+            Signature(signer=signer, signed_at=at * MICRO)
+            for signer, at in sorted(signatures.items())
+        ),
+        executed=executed,
+        revoked_by=tuple(sorted(revoked_by)),
+        superseded_by=tuple(sorted(superseded_by)),
+    )
+
+
+def _terms(contract: Contract) -> Terms:
+    limits = contract.constraints
+    return Terms(
+        digest=contract.digest(),
+        schema_version=contract.schema_version,
+        purpose=contract.purpose,
+        starts_at=microseconds(contract.start_time),
+        expires_at=microseconds(contract.expiry_time),
+        tdc=contract.tdc.id,
+        tdps=tuple(party.id for party in contract.tdps),
+        ccrp=contract.ccrp.id,
+        datasets=tuple(map(_dataset, contract.datasets)),
+        base_models=tuple(map(_sealed, contract.base_models)),
+        privacy=tuple(map(_privacy, limits.privacy)),
+        data_use=tuple(
+            DataUseFacts(dataset=use.dataset, join=use.join, private_only=use.private_only)
+            for use in limits.data_use
+        ),
+        models=limits.models,
+        max_parameters=limits.max_parameters,
+        metrics_on_private_data=limits.metrics_on_private_data,
+        attestation=attestation_terms(contract.attestation),
+        policy=PolicyFacts(
+            id=contract.policy.id, version=contract.policy.version, digest=contract.policy.digest
+        ),
+        recipient=contract.output.recipient,
+    )
+
+
+def attestation_terms(terms: Attestation) -> AttestationTerms:
+    """Return which clean rooms a contract trusts, as the policies see it."""
+    return AttestationTerms(
+        authorities=terms.authorities,
+        host_data=terms.host_data,
+        compliance=terms.compliance,
+        minimum_guest_svn=terms.minimum_guest_svn,
+        max_token_age=terms.max_token_age_seconds * MICRO,
+    )
+
+
+def _sealed(item: SealedFile) -> Sealed:
+    return Sealed(id=item.id, provider=item.provider, digest=item.digest, key=_key(item))
+
+
+def _dataset(item: Dataset) -> DatasetFacts:
+    return DatasetFacts(
+        id=item.id,
+        provider=item.provider,
+        digest=item.digest,
+        key=_key(item),
+        units=item.units,
+    )
+
+
+def _key(item: SealedFile) -> Key:
+    return Key(vault=item.key.vault, name=item.key.name)
+
+
+def _privacy(limit: PrivacyTerms) -> PrivacyFacts:
+    return PrivacyFacts(
+        dataset=limit.dataset,
+        run=_spend(limit.run),
+        total=_spend(limit.total),
+        overall=_spend(limit.overall),
+        unit=limit.unit,
+        adjacency=limit.adjacency,
+        max_grad_norm_micro=granted(limit.max_grad_norm, scale=MICRO),
+        max_steps=limit.max_steps,
+    )
+
+
+def _spend(budget: Budget) -> Spend:
+    return Spend(
+        micro_epsilon=granted(budget.epsilon, scale=MICRO),
+        delta_trillionths=granted(budget.delta, scale=TRILLION),
+    )

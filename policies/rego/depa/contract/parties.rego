@@ -1,0 +1,90 @@
+# METADATA
+# title: Parties and their signatures
+# description: |
+#   Everybody who is named has signed, and nobody else. That the signatures verify and that the
+#   signers' chains were valid when they signed has been proven before; others are no facts.
+package depa.contract
+
+import data.depa.lib
+
+party_list := array.concat([input.contract.tdc], array.concat(input.contract.tdps, [input.contract.ccrp]))
+
+parties := {party | some party in party_list}
+
+providers := {party | some party in input.contract.tdps}
+
+signers := {signature.signer | some signature in input.signatures}
+
+deny contains lib.reason("PARTY_MISSING", path, msg) if {
+	some role in ["tdc", "ccrp"]
+	input.contract[role] == ""
+	path := concat("", ["/", role])
+	msg := sprintf("expected a %s, got none", [role])
+}
+
+deny contains lib.reason("PARTY_MISSING", "/tdps", msg) if {
+	count(input.contract.tdps) == 0
+	msg := "expected at least one training data provider, got none"
+}
+
+deny contains lib.reason("PARTY_DUPLICATE", "", msg) if {
+	count(parties) < count(party_list)
+	some party in parties
+	places := [index | some index, other in party_list; other == party]
+	count(places) > 1
+	msg := sprintf("expected each party in one role, got %s in %d", [party, count(places)])
+}
+
+deny contains lib.reason("SIGNATURE_MISSING", path, msg) if {
+	some party in parties - signers
+	party != ""
+	some path in paths_of(party)
+	msg := sprintf("expected a signature of %s, got none", [party])
+}
+
+paths_of(party) := {path | some path, other in roles; other == party}
+
+roles := object.union(
+	{"/tdc": input.contract.tdc, "/ccrp": input.contract.ccrp},
+	{path: party |
+		some index, party in input.contract.tdps
+		path := sprintf("/tdps/%d", [index])
+	},
+)
+
+deny contains lib.reason("SIGNATURE_OF_STRANGER", "", msg) if {
+	some signer in signers - parties
+	msg := sprintf("expected signatures of the parties alone, got one of %s", [signer])
+}
+
+deny contains lib.reason("SIGNATURE_TIME", "", msg) if {
+	some signature in input.signatures
+	signature.signedAt > input.now + skew
+	msg := sprintf("%s signed at %s, expected not after %s", [
+		signature.signer,
+		lib.instant(signature.signedAt),
+		lib.instant(input.now),
+	])
+}
+
+deny contains lib.reason("SIGNATURE_TIME", "", msg) if {
+	some signature in input.signatures
+	signature.signedAt >= input.contract.expiresAt
+	msg := sprintf("%s signed at %s, expected before the expiry at %s", [
+		signature.signer,
+		lib.instant(signature.signedAt),
+		lib.instant(input.contract.expiresAt),
+	])
+}
+
+deny contains lib.reason("RECIPIENT_NOT_CONSUMER", "/output/recipient", msg) if {
+	input.contract.recipient != input.contract.tdc
+	msg := sprintf("expected the model to be sealed to %s, got %s", [input.contract.tdc, input.contract.recipient])
+}
+
+deny contains lib.reason("TRUST_TERMS_EMPTY", path, msg) if {
+	some field in ["authorities", "hostData", "compliance"]
+	count(input.contract.attestation[field]) == 0
+	path := concat("/", ["/attestation", field])
+	msg := sprintf("expected at least one of %s, got none", [field])
+}

@@ -1,0 +1,93 @@
+# METADATA
+# title: Privacy limits that mean something
+# description: Positive, nested, below one over n, in a unit and an adjacency that the clean room can account for.
+package depa.contract
+
+import data.depa.lib
+
+is_unit(unit) if unit in {"patient", "record"}
+
+is_adjacency(adjacency) if adjacency in {"add-remove", "replace-one"}
+
+deny contains lib.reason("LIMIT_NOT_POSITIVE", path, msg) if {
+	some index, limit in input.contract.privacy
+	some scope in ["run", "total", "overall"]
+	some field in ["microEpsilon", "deltaTrillionths"]
+	limit[scope][field] <= 0
+	path := sprintf("/constraints/privacy/%d/%s", [index, scope])
+	msg := sprintf("expected an epsilon and a delta above zero for %s, got none", [limit.dataset])
+}
+
+deny contains lib.reason("LIMIT_NOT_POSITIVE", path, msg) if {
+	some index, limit in input.contract.privacy
+	some field in ["maxGradNormMicro", "maxSteps"]
+	limit[field] <= 0
+	path := sprintf("/constraints/privacy/%d", [index])
+	msg := sprintf("expected a norm and a number of steps above zero for %s, got none", [limit.dataset])
+}
+
+deny contains lib.reason("LIMIT_NOT_NESTED", path, msg) if {
+	some index, limit in input.contract.privacy
+	some pair in [["run", "total"], ["total", "overall"]]
+	narrower := limit[pair[0]]
+	wider := limit[pair[1]]
+	exceeds(narrower, wider)
+	path := sprintf("/constraints/privacy/%d/%s", [index, pair[1]])
+	msg := sprintf("%s grants epsilon %s and delta %s for %s, %s only %s and %s", [
+		pair[0], lib.epsilon(narrower.microEpsilon), lib.delta(narrower.deltaTrillionths), limit.dataset,
+		pair[1], lib.epsilon(wider.microEpsilon), lib.delta(wider.deltaTrillionths),
+	])
+}
+
+exceeds(left, right) if left.microEpsilon > right.microEpsilon
+
+exceeds(left, right) if left.deltaTrillionths > right.deltaTrillionths
+
+deny contains lib.reason("DELTA_GRANTS_A_RECORD", path, msg) if {
+	some index, limit in input.contract.privacy
+	some item in input.contract.datasets
+	item.id == limit.dataset
+	limit.run.deltaTrillionths > lib.largest_delta(item.units)
+	path := sprintf("/constraints/privacy/%d/run/delta", [index])
+	msg := sprintf("expected a delta below 1/%d, the inverse of the %ss in %s, got %s", [
+		item.units,
+		limit.unit,
+		item.id,
+		lib.delta(limit.run.deltaTrillionths),
+	])
+}
+
+deny contains lib.reason("UNIT_UNKNOWN", path, msg) if {
+	some index, limit in input.contract.privacy
+	unit := limit.unit
+	not is_unit(unit)
+	path := sprintf("/constraints/privacy/%d/unit", [index])
+	msg := sprintf("expected patient or record for %s, got %v", [limit.dataset, unit])
+}
+
+deny contains lib.reason("ADJACENCY_UNKNOWN", path, msg) if {
+	some index, limit in input.contract.privacy
+	adjacency := limit.adjacency
+	not is_adjacency(adjacency)
+	path := sprintf("/constraints/privacy/%d/adjacency", [index])
+	msg := sprintf("expected add-remove or replace-one for %s, got %v", [limit.dataset, adjacency])
+}
+
+deny contains lib.reason("METRICS_TERMS_UNKNOWN", "/constraints/metricsOnPrivateData", msg) if {
+	input.contract.metricsOnPrivateData != "withheld"
+	msg := sprintf("expected withheld, got %s", [input.contract.metricsOnPrivateData])
+}
+
+warn contains lib.reason("TOTAL_DELTA_GRANTS_A_RECORD", path, msg) if {
+	some index, limit in input.contract.privacy
+	some item in input.contract.datasets
+	item.id == limit.dataset
+	limit.total.deltaTrillionths > lib.largest_delta(item.units)
+	path := sprintf("/constraints/privacy/%d/total/delta", [index])
+	msg := sprintf("delta %s over all runs is not below 1/%d, the inverse of the %ss in %s", [
+		lib.delta(limit.total.deltaTrillionths),
+		item.units,
+		limit.unit,
+		item.id,
+	])
+}

@@ -1,0 +1,51 @@
+# METADATA
+# title: Shapes of facts
+# description: Positive predicates; a value that is missing or of another type satisfies none of them.
+package depa.lib
+
+# The largest integer that every JSON reader keeps exactly.
+largest_whole := 9007199254740991
+
+is_whole(value) if {
+	is_number(value)
+	value >= 0
+	value <= largest_whole
+	floor(value) == value
+}
+
+is_text(value) if {
+	is_string(value)
+	value != ""
+}
+
+is_texts(values) if {
+	is_array(values)
+	every value in values {
+		is_text(value)
+	}
+}
+
+is_digest(value) if {
+	is_string(value)
+	regex.match(`\Asha256:[0-9a-f]{64}\z`, value)
+}
+
+is_key(key) if {
+	is_text(key.vault)
+	is_text(key.name)
+}
+
+# A vault is reached by TLS or not at all.
+is_reachable_key(key) if {
+	startswith(key.vault, "https://")
+	key.name != ""
+}
+
+is_spend(spend) if {
+	is_whole(spend.microEpsilon)
+	is_whole(spend.deltaTrillionths)
+}
+
+same_set(left, right) if {
+	{value | some value in left} == {value | some value in right}
+}

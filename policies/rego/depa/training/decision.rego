@@ -1,0 +1,113 @@
+# METADATA
+# title: Whether a pipeline may run under a contract
+# description: |
+#   The contract must hold and be executed; then every stage is judged against the limits of every
+#   data set that it reads, and against what is left of their budgets. Reasons about the contract
+#   stand under /contract.
+package depa.training
+
+import data.depa.lib
+
+# METADATA
+# title: Decision about a pipeline
+# entrypoint: true
+# scope: rule
+decision := {"allow": allow, "reasons": deny, "warnings": warn}
+
+default allow := false
+
+allow if {
+	count(deny) == 0
+	complete
+}
+
+deny contains lib.reason("FACTS_INCOMPLETE", "", msg) if {
+	not complete
+	msg := "expected complete facts about a pipeline; a field is missing or of another type"
+}
+
+deny contains under_contract if {
+	some found in data.depa.contract.deny
+	under_contract := lib.reason(found.code, concat("", ["/contract", found.path]), found.msg)
+}
+
+warn contains under_contract if {
+	some found in data.depa.contract.warn
+	under_contract := lib.reason(found.code, concat("", ["/contract", found.path]), found.msg)
+}
+
+executed if input.executed == true
+
+deny contains lib.reason("CONTRACT_NOT_EXECUTED", "/contract", msg) if {
+	not executed
+	msg := "expected a contract that all parties have signed on the ledger, got one that is not executed"
+}
+
+deny contains lib.reason("OTHER_CONTRACT", "/contract", msg) if {
+	input.pipeline.contract != input.contract.digest
+	msg := sprintf("expected contract %s, got %s", [input.contract.digest, input.pipeline.contract])
+}
+
+complete if {
+	data.depa.contract.complete
+	lib.is_digest(input.pipeline.digest)
+	lib.is_digest(input.pipeline.contract)
+	is_array(input.pipeline.stages)
+	count(input.pipeline.stages) > 0
+	every stage in input.pipeline.stages {
+		stage_complete(stage)
+	}
+	is_array(input.budgets)
+	every budget in input.budgets {
+		lib.is_text(budget.dataset)
+		lib.is_whole(budget.tdcAfter)
+		lib.is_whole(budget.overallAfter)
+	}
+}
+
+stage_complete(stage) if {
+	lib.is_text(stage.path)
+	stage.name == "DirectoryJoin"
+	lib.is_texts(stage.datasets)
+}
+
+stage_complete(stage) if {
+	lib.is_text(stage.path)
+	stage.name == "Train_DL"
+	lib.is_texts(stage.datasets)
+	lib.is_text(stage.model)
+	lib.is_whole(stage.parameters)
+	lib.is_texts(stage.baseWeights)
+	lib.is_texts(stage.batchCoupled)
+	lib.is_whole(stage.steps)
+	lib.is_whole(stage.batchUnits)
+	is_array(stage.metrics)
+	every metric in stage.metrics {
+		lib.is_text(metric.name)
+		lib.is_text(metric.on)
+	}
+	privacy_complete(stage)
+}
+
+# What cannot be judged is refused elsewhere, as what it is.
+stage_complete(stage) if {
+	lib.is_text(stage.path)
+	name := stage.name
+	lib.is_text(name)
+	not is_stage(name)
+}
+
+privacy_complete(stage) if stage.isPrivate == false
+
+privacy_complete(stage) if {
+	stage.isPrivate == true
+	not states_privacy(stage)
+}
+
+privacy_complete(stage) if {
+	stage.isPrivate == true
+	lib.is_spend(stage.privacy)
+	lib.is_whole(stage.privacy.maxGradNormMicro)
+	lib.is_text(stage.privacy.unit)
+	lib.is_text(stage.privacy.adjacency)
+}

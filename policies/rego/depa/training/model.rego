@@ -1,0 +1,53 @@
+# METADATA
+# title: What is trained, and what is told about it
+package depa.training
+
+import data.depa.lib
+
+is_allowed_model(kind) if kind in input.contract.models
+
+is_base_model(id) if {
+	some item in input.contract.baseModels
+	item.id == id
+}
+
+is_public(metric) if metric.on == "public"
+
+deny contains lib.reason("MODEL_NOT_ALLOWED", path, msg) if {
+	some stage in training_stages
+	kind := stage.model
+	not is_allowed_model(kind)
+	path := concat("", [stage.path, "/config/model/kind"])
+	msg := sprintf("expected one of %s, got %v", [lib.listing(input.contract.models), kind])
+}
+
+deny contains lib.reason("PARAMETERS_EXCEEDED", path, msg) if {
+	some stage in training_stages
+	stage.parameters > input.contract.maxParameters
+	path := concat("", [stage.path, "/config/model"])
+	msg := sprintf("%d parameters asked, at most %d granted", [stage.parameters, input.contract.maxParameters])
+}
+
+deny contains lib.reason("BASE_WEIGHTS_UNKNOWN", path, msg) if {
+	some stage in training_stages
+	some id in stage.baseWeights
+	not is_base_model(id)
+	path := concat("", [stage.path, "/config/baseWeights"])
+	msg := sprintf("expected a base model of the contract, got %s", [id])
+}
+
+deny contains lib.reason("BASE_WEIGHTS_MISSING", path, msg) if {
+	some stage in training_stages
+	stage.model == "onnx"
+	count(stage.baseWeights) == 0
+	path := concat("", [stage.path, "/config/baseWeights"])
+	msg := "expected the base model that holds the graph, got none"
+}
+
+deny contains lib.reason("METRICS_WITHHELD", path, msg) if {
+	some stage in training_stages
+	some metric in stage.metrics
+	not is_public(metric)
+	path := concat("", [stage.path, "/config/metrics"])
+	msg := sprintf("%s asked of private data, expected metrics of public data alone", [metric.name])
+}

@@ -1,0 +1,76 @@
+# METADATA
+# title: Stages and the data they read
+# description: A closed list in one of two orders, over exactly the data sets of the contract.
+package depa.training
+
+import data.depa.lib
+
+names := [stage.name | some stage in input.pipeline.stages]
+
+# The first stage says what is read; those after it get what it hands on.
+source := input.pipeline.stages[0]
+
+source_ids := {id | some id in source.datasets}
+
+source_path := sprintf("%s/config/datasets", [source.path]) if joined
+
+source_path := sprintf("%s/config/input", [source.path]) if not joined
+
+joined if "DirectoryJoin" in names
+
+is_stage(name) if name in {"DirectoryJoin", "Train_DL"}
+
+legal_order if names == ["Train_DL"]
+
+legal_order if names == ["DirectoryJoin", "Train_DL"]
+
+is_dataset(id) if id in data.depa.contract.dataset_ids
+
+deny contains lib.reason("STAGE_UNKNOWN", path, msg) if {
+	some stage in input.pipeline.stages
+	name := stage.name
+	not is_stage(name)
+	path := sprintf("%s/name", [stage.path])
+	msg := sprintf("expected DirectoryJoin or Train_DL, got %v", [name])
+}
+
+deny contains lib.reason("STAGE_ORDER", "/pipeline", msg) if {
+	not legal_order
+	msg := sprintf("expected Train_DL, or DirectoryJoin and then Train_DL, got %s", [concat(" then ", names)])
+}
+
+deny contains lib.reason("STAGE_INPUT_DIFFERS", stage.path, msg) if {
+	some stage in input.pipeline.stages
+	read := {id | some id in stage.datasets}
+	read != source_ids
+	msg := sprintf("expected to read %s as the first stage does, got %s", [lib.listing(source_ids), lib.listing(read)])
+}
+
+deny contains lib.reason("DATASET_NOT_IN_CONTRACT", source_path, msg) if {
+	some id in source_ids - data.depa.contract.dataset_ids
+	msg := sprintf("expected data sets of the contract (%s), got %s", [lib.listing(data.depa.contract.dataset_ids), id])
+}
+
+deny contains lib.reason("DATASET_NOT_USED", source_path, msg) if {
+	some id in data.depa.contract.dataset_ids - source_ids
+	msg := sprintf("expected all data sets of the contract, got them without %s", [id])
+}
+
+deny contains lib.reason("DATASET_REPEATED", source_path, msg) if {
+	count(source_ids) < count(source.datasets)
+	msg := sprintf("expected each data set once, got %d names of %d data sets", [count(source.datasets), count(source_ids)])
+}
+
+deny contains lib.reason("JOIN_MISSING", source_path, msg) if {
+	not joined
+	count(source_ids) > 1
+	msg := sprintf("expected a DirectoryJoin of %s before training, got none", [lib.listing(source_ids)])
+}
+
+deny contains lib.reason("JOIN_NOT_ALLOWED", source_path, msg) if {
+	joined
+	some use in input.contract.dataUse
+	use.dataset in source_ids
+	use.join != true
+	msg := sprintf("data set %s may not be joined with others, got a join of %s", [use.dataset, lib.listing(source_ids)])
+}
