@@ -7,21 +7,19 @@ booked.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from policies.accounting import compose, event_from_json, micro_epsilon
 from policies.bundle import Bundle
 from policies.decide import replay
 from policies.dossier import Dossier, Recorded, RecordRefused
-from policies.errors import DocumentError
-from policies.wire.base import canonical_json, load_json, sha256
 from policies.wire.decision import DecisionRecord
 from policies.wire.run import Approval, BudgetBooking, Charge, KeyRelease, RunReport
 
-MAX_INPUT_BYTES = 2 * 1024 * 1024
+SALT_BYTES: Final = 32
+"""Before the facts in the input of a decision."""
 _BOOKED_AGAIN = 1e-6
 """Composition is deterministic; this is for another build of the same library."""
 
@@ -89,33 +87,19 @@ def _consents(dossier: Dossier) -> Finding:
 
 
 def _decisions(dossier: Dossier, policies: Mapping[str, Bundle]) -> Finding:
-    inputs = dict(_inputs(dossier.documents))
     allowed = 0
     for item in dossier.decisions:
         record = item.document
-        if record.input_digest not in inputs:
-            raise RecordRefused(
-                f"the record lacks what decision {record.decision_id} was made from"
-            )
+        made_from = dossier.inputs.get(record.input_digest)
+        if made_from is None:
+            raise RecordRefused(f"the record lacks what decision {record.decision_id} rests on")
         if record.policy not in policies:
             raise RecordRefused(f"decision {record.decision_id}: unknown policy {record.policy}")
-        facts, salt = inputs[record.input_digest]
+        salt, facts = made_from[:SALT_BYTES], made_from[SALT_BYTES:]
         replay(record, facts, salt=salt, bundle=policies[record.policy])
         allowed += record.allow
     total = len(dossier.decisions)
     return Finding("decisions", f"{total} made again, {allowed} allow, {total - allowed} deny")
-
-
-def _inputs(documents: Mapping[str, bytes]) -> Iterator[tuple[str, tuple[bytes, bytes]]]:
-    for data in documents.values():
-        try:
-            value: Any = load_json(data, kind="decision input", limit=MAX_INPUT_BYTES)
-            if isinstance(value, dict) and set(value) == {"facts", "salt"}:
-                salt = base64.urlsafe_b64decode(value["salt"] + "==")
-                facts = canonical_json(value["facts"])
-                yield sha256(salt + facts), (facts, salt)
-        except (DocumentError, ValueError, TypeError):
-            continue
 
 
 def _run(dossier: Dossier, approval: Recorded[Approval]) -> _Run:

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from ledger.statement import Statement
 from ledger.verify import VerifiedLog
 from policies.errors import DepaError, DocumentError
-from policies.wire.base import Document, load_json
+from policies.wire.base import Document, load_json, sha256
 from policies.wire.contract import Contract, Party, contract_urn
 from policies.wire.decision import DecisionRecord
 from policies.wire.run import (
@@ -67,6 +67,8 @@ class Dossier:
     """DID of the service whose log this is."""
     documents: Mapping[str, bytes] = field(repr=False)
     """Documents by digest."""
+    inputs: Mapping[str, bytes] = field(repr=False)
+    """What decisions were made from, by digest: 32 bytes of salt and the facts."""
     consents: Mapping[str, Consent]
     """By the party's DID."""
     executed: Recorded[Executed] | None
@@ -138,6 +140,7 @@ def read_dossier(log: VerifiedLog, *, contract_digest: str) -> Dossier:
         digest=contract_digest,
         service=log.log.service,
         documents=documents,
+        inputs={sha256(data): data for data in log.inputs.values()},
         consents=consents,
         executed=reader.executed(consents),
         revocations=reader.by(Revocation, {party.id for party in contract.parties}),
