@@ -6,9 +6,10 @@ recorded without the values it was made from, and replayed by whoever holds them
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from pydantic import ValidationError
 
@@ -17,7 +18,7 @@ from policies.engine.embedded import RegorusEngine
 from policies.engine.protocol import PolicyEngine, RawReason
 from policies.errors import DocumentError, PolicyError
 from policies.facts import AttestationFacts, ContractFacts, ReleaseFacts, TrainingFacts
-from policies.wire.base import MAX_DOCUMENT_BYTES, canonical_json, load_json, sha256
+from policies.wire.base import MAX_DOCUMENT_BYTES, load_json, sha256
 from policies.wire.decision import Decision, DecisionRecord, Entrypoint, Reason
 
 MAX_MESSAGE: Final = 2000
@@ -43,19 +44,19 @@ class Policy:
         Raises:
             PolicyError: if no decision could be made, which denies. So do all methods below.
         """
-        return self.evaluate("contract", facts.canonical())
+        return self._decide("contract", self._of(facts))
 
     def training(self, facts: TrainingFacts) -> Decision:
         """Decide whether a pipeline may run under its contract."""
-        return self.evaluate("training", facts.canonical())
+        return self._decide("training", self._of(facts))
 
     def attestation(self, facts: AttestationFacts) -> Decision:
         """Decide whether a clean room is the one that was agreed to."""
-        return self.evaluate("attestation", facts.canonical())
+        return self._decide("attestation", self._of(facts))
 
     def release(self, facts: ReleaseFacts) -> Decision:
         """Decide whether keys may go to a clean room."""
-        return self.evaluate("release", facts.canonical())
+        return self._decide("release", self._of(facts))
 
     def evaluate(self, entrypoint: Entrypoint, facts: bytes) -> Decision:
         """Decide over the JSON of facts, as a replay has it.
@@ -63,7 +64,17 @@ class Policy:
         Raises:
             PolicyError: if no decision could be made, which denies.
         """
-        document = _with_bundle(facts, self.bundle)
+        # The digest comes from who judges, whatever the facts say.
+        value = _object(facts) | {"bundle": _judging(self.bundle)}
+        return self._decide(entrypoint, json.dumps(value).encode())
+
+    def _of(self, facts: ContractFacts | AttestationFacts) -> bytes:
+        # Fact documents are closed, so none has a member `bundle` that would be a second one.
+        bundle = json.dumps(_judging(self.bundle)).encode()
+        text = facts.model_dump_json(by_alias=True, exclude_none=True).encode()
+        return b'{"bundle":' + bundle + b"," + text[1:]
+
+    def _decide(self, entrypoint: Entrypoint, document: bytes) -> Decision:
         verdict = self.engine.evaluate(self.bundle, entrypoint=entrypoint, document=document)
         if verdict.allow == bool(verdict.reasons):
             raise PolicyError(
@@ -173,16 +184,18 @@ def _salted(facts: bytes, salt: bytes) -> str:
     return sha256(salt + facts)
 
 
-def _with_bundle(facts: bytes, bundle: Bundle) -> bytes:
-    # The digest comes from who judges, whatever the facts say.
+def _judging(bundle: Bundle) -> dict[str, str]:
+    return {"digest": bundle.digest, "version": bundle.version}
+
+
+def _object(facts: bytes) -> dict[str, Any]:
     try:
         value = load_json(facts, kind="facts", limit=MAX_FACTS_BYTES)
-        if not isinstance(value, dict):
-            raise PolicyError(f"facts: expected a JSON object, got {type(value).__name__}")
-        value["bundle"] = {"digest": bundle.digest, "version": bundle.version}
-        return canonical_json(value)
-    except (DocumentError, ValueError) as error:
-        raise PolicyError(f"facts: expected strict JSON, got {error}") from None
+    except DocumentError as error:
+        raise PolicyError(f"facts: expected strict JSON, got {error.problems[0]}") from None
+    if not isinstance(value, dict):
+        raise PolicyError(f"facts: expected a JSON object, got {type(value).__name__}")
+    return value
 
 
 def _sorted(reasons: Iterable[RawReason]) -> tuple[Reason, ...]:

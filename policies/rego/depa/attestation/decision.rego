@@ -43,11 +43,7 @@ complete if {
 	lib.is_whole(input.now)
 	data.depa.lib.policy_complete
 	lib.is_digest(input.contract.digest)
-	lib.is_texts(input.contract.attestation.authorities)
-	lib.is_texts(input.contract.attestation.hostData)
-	lib.is_texts(input.contract.attestation.compliance)
-	lib.is_whole(input.contract.attestation.minimumGuestSvn)
-	lib.is_whole(input.contract.attestation.maxTokenAge)
+	data.depa.lib.trust_complete
 	claims_complete
 	binding_complete(input.claims.bound)
 	lib.is_digest(input.expected.contract)

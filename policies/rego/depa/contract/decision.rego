@@ -29,6 +29,7 @@ deny contains mismatch if {
 	some mismatch in data.depa.lib.policy_mismatch
 }
 
+# Builtins instead of the predicates of depa.lib in loops: this runs for every decision.
 complete if {
 	lib.is_whole(input.now)
 	data.depa.lib.policy_complete
@@ -37,8 +38,8 @@ complete if {
 	lib.is_texts(input.supersededBy)
 	is_array(input.signatures)
 	every signature in input.signatures {
-		lib.is_text(signature.signer)
-		lib.is_whole(signature.signedAt)
+		is_string(signature.signer)
+		is_number(signature.signedAt)
 	}
 	terms_complete
 	data_complete
@@ -47,60 +48,60 @@ complete if {
 
 terms_complete if {
 	lib.is_digest(input.contract.digest)
-	lib.is_text(input.contract.schemaVersion)
-	lib.is_text(input.contract.purpose)
+	is_string(input.contract.schemaVersion)
+	is_string(input.contract.purpose)
 	lib.is_whole(input.contract.startsAt)
 	lib.is_whole(input.contract.expiresAt)
 	is_string(input.contract.tdc)
 	lib.is_texts(input.contract.tdps)
 	is_string(input.contract.ccrp)
-	lib.is_text(input.contract.recipient)
+	is_string(input.contract.recipient)
 	lib.is_texts(input.contract.models)
 	lib.is_whole(input.contract.maxParameters)
-	lib.is_text(input.contract.metricsOnPrivateData)
-	lib.is_texts(input.contract.attestation.authorities)
-	lib.is_texts(input.contract.attestation.hostData)
-	lib.is_texts(input.contract.attestation.compliance)
-	lib.is_whole(input.contract.attestation.minimumGuestSvn)
-	lib.is_whole(input.contract.attestation.maxTokenAge)
+	is_string(input.contract.metricsOnPrivateData)
+	data.depa.lib.trust_complete
 }
 
 data_complete if {
 	is_array(input.contract.datasets)
 	every item in input.contract.datasets {
-		sealed_complete(item)
-		lib.is_whole(item.units)
+		is_string(item.id)
+		is_string(item.provider)
+		is_string(item.digest)
+		is_string(item.key.vault)
+		is_string(item.key.name)
+		is_number(item.units)
 		item.units > 0
 	}
 	is_array(input.contract.baseModels)
 	every item in input.contract.baseModels {
-		sealed_complete(item)
+		is_string(item.id)
+		is_string(item.provider)
+		is_string(item.digest)
+		is_string(item.key.vault)
+		is_string(item.key.name)
 	}
 }
 
-sealed_complete(item) if {
-	lib.is_text(item.id)
-	lib.is_text(item.provider)
-	lib.is_text(item.digest)
-	is_string(item.key.vault)
-	is_string(item.key.name)
-}
-
+# That the numbers are above zero is asked in privacy.rego.
 limits_complete if {
 	is_array(input.contract.privacy)
 	every limit in input.contract.privacy {
-		lib.is_text(limit.dataset)
-		lib.is_spend(limit.run)
-		lib.is_spend(limit.total)
-		lib.is_spend(limit.overall)
-		lib.is_text(limit.unit)
-		lib.is_text(limit.adjacency)
-		lib.is_whole(limit.maxGradNormMicro)
-		lib.is_whole(limit.maxSteps)
+		is_string(limit.dataset)
+		is_string(limit.unit)
+		is_string(limit.adjacency)
+		is_number(limit.run.microEpsilon)
+		is_number(limit.run.deltaTrillionths)
+		is_number(limit.total.microEpsilon)
+		is_number(limit.total.deltaTrillionths)
+		is_number(limit.overall.microEpsilon)
+		is_number(limit.overall.deltaTrillionths)
+		is_number(limit.maxGradNormMicro)
+		is_number(limit.maxSteps)
 	}
 	is_array(input.contract.dataUse)
 	every use in input.contract.dataUse {
-		lib.is_text(use.dataset)
+		is_string(use.dataset)
 		is_boolean(use.join)
 		is_boolean(use.privateOnly)
 	}

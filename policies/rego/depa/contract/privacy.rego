@@ -11,19 +11,15 @@ is_adjacency(adjacency) if adjacency in {"add-remove", "replace-one"}
 
 deny contains lib.reason("LIMIT_NOT_POSITIVE", path, msg) if {
 	some index, limit in input.contract.privacy
-	some scope in ["run", "total", "overall"]
-	some field in ["microEpsilon", "deltaTrillionths"]
-	limit[scope][field] <= 0
-	path := sprintf("/constraints/privacy/%d/%s", [index, scope])
-	msg := sprintf("expected an epsilon and a delta above zero for %s, got none", [limit.dataset])
-}
-
-deny contains lib.reason("LIMIT_NOT_POSITIVE", path, msg) if {
-	some index, limit in input.contract.privacy
-	some field in ["maxGradNormMicro", "maxSteps"]
-	limit[field] <= 0
+	least := min([
+		limit.run.microEpsilon, limit.run.deltaTrillionths,
+		limit.total.microEpsilon, limit.total.deltaTrillionths,
+		limit.overall.microEpsilon, limit.overall.deltaTrillionths,
+		limit.maxGradNormMicro, limit.maxSteps,
+	])
+	least <= 0
 	path := sprintf("/constraints/privacy/%d", [index])
-	msg := sprintf("expected a norm and a number of steps above zero for %s, got none", [limit.dataset])
+	msg := sprintf("expected every limit for %s above zero, got one that is not", [limit.dataset])
 }
 
 deny contains lib.reason("LIMIT_NOT_NESTED", path, msg) if {

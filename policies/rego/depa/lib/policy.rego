@@ -1,5 +1,6 @@
 # METADATA
-# title: The policy that judges is the policy that was agreed to
+# title: Terms that several policies read
+# description: The policy that judges must be the one that was agreed to; and which rooms are trusted.
 package depa.lib
 
 # Digest of the bundle these rules come from, as its loader computed it.
@@ -20,4 +21,12 @@ policy_complete if {
 	is_digest(input.contract.policy.digest)
 	is_text(input.contract.policy.id)
 	is_text(input.contract.policy.version)
+}
+
+trust_complete if {
+	is_texts(input.contract.attestation.authorities)
+	is_texts(input.contract.attestation.hostData)
+	is_texts(input.contract.attestation.compliance)
+	is_whole(input.contract.attestation.minimumGuestSvn)
+	is_whole(input.contract.attestation.maxTokenAge)
 }

@@ -21,18 +21,14 @@ is_text(value) if {
 is_texts(values) if {
 	is_array(values)
 	every value in values {
-		is_text(value)
+		is_string(value)
+		value != ""
 	}
 }
 
 is_digest(value) if {
 	is_string(value)
 	regex.match(`\Asha256:[0-9a-f]{64}\z`, value)
-}
-
-is_key(key) if {
-	is_text(key.vault)
-	is_text(key.name)
 }
 
 # A vault is reached by TLS or not at all.
@@ -44,8 +40,4 @@ is_reachable_key(key) if {
 is_spend(spend) if {
 	is_whole(spend.microEpsilon)
 	is_whole(spend.deltaTrillionths)
-}
-
-same_set(left, right) if {
-	{value | some value in left} == {value | some value in right}
 }

@@ -44,7 +44,8 @@ complete if {
 	lib.is_texts(input.request.nonceUsedWith)
 	is_array(input.request.keys)
 	every key in input.request.keys {
-		lib.is_key(key)
+		lib.is_text(key.vault)
+		lib.is_text(key.name)
 	}
 	is_array(input.approvals)
 	count(input.approvals) <= 1
