@@ -24,7 +24,7 @@ from trainer.losses import build_loss
 from trainer.memory import keep_freed_memory
 from trainer.optimisers import Averager, build_optimizer, build_scheduler
 from trainer.privacy.engine import GradientEngine
-from trainer.privacy.errors import TrainingAborted
+from trainer.privacy.errors import EngineRefused, TrainingAborted
 from trainer.privacy.noise import add_noise
 from trainer.privacy.opacus_engine import OpacusEngine
 from trainer.privacy.plain_engine import PlainEngine
@@ -77,7 +77,8 @@ def train(
 
     Raises:
         EngineRefused: if the model or loss breaks the privacy guarantee.
-        TrainingAborted: if the weights are no longer finite; what was spent is in it.
+        TrainingAborted: if the weights are no longer finite, or anything else ended the loop; what
+            was spent is in it.
         BudgetError: if the plan's cost cannot be computed.
     """
     if (agreed is not None) != config.is_private:
@@ -111,6 +112,12 @@ def train(
                     hint="use a smaller learning rate",
                 )
             on_step(_report(step, config, agreed, ledger, time.monotonic() - started))
+    except (TrainingAborted, EngineRefused):
+        raise
+    except Exception as error:
+        # The step that failed counts as taken: it may have touched the weights.
+        spent = _spent(config, agreed, steps=min(step + 1, config.steps))
+        raise TrainingAborted(f"training stopped in step {step + 1}", spent=spent) from error
     finally:
         engine.close()
     return Trained(averager.weights(model), step, _spent(config, agreed, steps=step))
