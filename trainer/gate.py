@@ -32,6 +32,8 @@ class Attested:
 
     token: str = field(repr=False)
     keys: RoomKeys = field(repr=False)
+    nonce: str
+    """The service's challenge, which the vaults sign along."""
     reporter: Identity
     """Signs the run report."""
     host_data: str
@@ -91,6 +93,7 @@ def attest(agreement: Agreement, *, room: Room, tee: Tee, nonce: str) -> Atteste
     return Attested(
         token=token,
         keys=keys,
+        nonce=nonce,
         reporter=Identity(
             did=did_jwk_for(keys.report.public_key()), chain=(), private_key=keys.report
         ),

@@ -1,0 +1,271 @@
+"""One run of the clean room: verify, attest, obtain keys, unseal, train, seal, report.
+
+Started as `python -m trainer.run`, once for each run. Standard output carries one JSON line a step,
+public values only; standard error carries one line if something is refused. The exit code is 0 only
+if the model was sealed and the report is on the log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from clients.api.service import RoomClient
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+from clients.api.answers import Released
+from clients.api.blobs import open_store
+from clients.api.errors import ClientError, NetworkError
+from clients.api.release import verify_release
+from clients.api.transport import RunToken
+from ledger.errors import LedgerError
+from policies import accounting
+from policies.accounting import PrivacyPlan
+from policies.agreement import Agreement
+from policies.attestation.runtime import decode_base64url
+from policies.decide import Policy
+from policies.dossier import RecordRefused
+from policies.errors import DepaError
+from policies.wire.run import Progress
+from trainer import gate
+from trainer.gate import Attested
+from trainer.inputs import Inputs, needed_files, open_inputs
+from trainer.keys import UnwrapError, unwrap_key
+from trainer.loop import Trained, train
+from trainer.models.factory import write_model
+from trainer.privacy.errors import TrainingAborted
+from trainer.privacy.streams import Streams
+from trainer.report import COMPLETED, Outcome, Reporter, sign_report
+from trainer.room import Room
+from trainer.sealed.errors import SealedError, SealReason
+from trainer.sealed.keys import OctKek, OpeningKek, RsaPrivateKek
+from trainer.sealed.output import seal_output
+from trainer.tee.detect import open_tee
+
+PUBLIC = (SealedError, RecordRefused, UnwrapError, ClientError)
+"""Failures before any plaintext is read; their messages may leave the room."""
+_PUBLISH_SECONDS = 1.0
+
+
+class Stopped(DepaError):
+    """The host asked the clean room to end."""
+
+    code = "stopped"
+    exit_code = 130
+
+
+class RunFailed(DepaError):
+    """The run ended after private data was opened; only the kind of failure leaves the room."""
+
+    exit_code = 4
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the run failed: {reason}", hint="nothing was released")
+        self.reason = reason
+
+
+def run(room: Room, environ: Mapping[str, str]) -> None:
+    """Execute one run.
+
+    Raises:
+        DepaError: whatever was refused; keys that went out are accounted for by a failure report.
+        LedgerError: when the service's record does not verify.
+    """
+    started, started_at = time.monotonic(), int(time.time())
+    service = RoomClient(
+        room.service_url, credential=RunToken(room.run_token), ca_file=room.ca_file
+    )
+    reporter = Reporter(
+        say=_Publisher(service, run=room.run), seconds=lambda: time.monotonic() - started
+    )
+    reporter.phase("verifying")
+    agreement = gate.verify(
+        service.bundle(room.run), room=room, policy=Policy.embedded(), now=int(time.time())
+    )
+    reporter.phase("attesting")
+    attested = gate.attest(
+        agreement, room=room, tee=open_tee(environ), nonce=service.nonce(room.run).nonce
+    )
+    released = service.release(room.run, token=attested.token)
+    outcome = Outcome(reason="internal")
+    try:
+        gate.confirm(
+            service.bundle(room.run),
+            room=room,
+            agreement=agreement,
+            attested=attested,
+            now=int(time.time()),
+        )
+        keks = _keks(released, room=room, agreement=agreement, attested=attested)
+        outcome = _work(agreement, keks=keks, room=room, reporter=reporter)
+    except DepaError as error:
+        spent = error.spent if isinstance(error, TrainingAborted) else None
+        outcome = Outcome(reason=error.code, spent=spent)
+        if _is_public(error):
+            raise
+        raise RunFailed(error.code) from None
+    finally:
+        reporter.phase("reporting")
+        document, statement = sign_report(
+            outcome,
+            agreement=agreement,
+            attested=attested,
+            started_at=started_at,
+            finished_at=int(time.time()),
+        )
+        service.report(room.run, document, statement)
+
+
+class _Publisher:
+    """Prints progress, and posts it now and then; training does not wait for a lost connection."""
+
+    def __init__(self, service: RoomClient, *, run: str) -> None:
+        self._service, self._run = service, run
+        self._phase, self._posted_at = "", 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        sys.stdout.write(json.dumps(progress.to_json()) + "\n")
+        sys.stdout.flush()
+        now = time.monotonic()
+        if progress.phase == self._phase and now - self._posted_at < _PUBLISH_SECONDS:
+            return
+        self._phase, self._posted_at = progress.phase, now
+        with suppress(NetworkError):
+            self._service.progress(self._run, progress)
+
+
+def _keks(
+    released: Released, *, room: Room, agreement: Agreement, attested: Attested
+) -> dict[str, OpeningKek]:
+    answers = {(key.vault, key.name): key.value for key in released.keys}
+    keks: dict[str, OpeningKek] = {}
+    for item in needed_files(agreement):
+        answer = answers.get((item.key.vault, item.key.name))
+        if answer is None:
+            raise RecordRefused(f"no key was released for {item.id}")
+        wrapped = verify_release(
+            answer,
+            vault_url=item.key.vault,
+            name=item.key.name,
+            nonce=attested.nonce,
+            now=datetime.now(UTC),
+            ca_file=room.ca_file,
+        )
+        secret = unwrap_key(wrapped, key=attested.keys.release)
+        keks[item.id] = (
+            OctKek(item.key.name, secret)
+            if isinstance(secret, bytes)
+            else RsaPrivateKek(item.key.name, secret)
+        )
+    return keks
+
+
+def _work(
+    agreement: Agreement, *, keks: Mapping[str, OpeningKek], room: Room, reporter: Reporter
+) -> Outcome:
+    """Unseal, train, seal; everything in clear stays below the scratch folder."""
+    config = agreement.pipeline.train
+    limit = config.privacy_params.epsilon if config.privacy_params else 0.0
+    reporter = replace(
+        reporter, steps=config.steps, micro_epsilon_limit=accounting.micro_epsilon(limit)
+    )
+    reporter.phase("unsealing")
+    inputs = open_inputs(agreement, keks=keks, scratch=room.scratch)
+    reporter.phase("training")
+    trained = train(
+        inputs.model,
+        inputs.units,
+        config,
+        agreed=privacy_plan(agreement),
+        streams=Streams(),
+        on_step=reporter.step,
+    )
+    reporter.phase("sealing", step=trained.steps)
+    return _sealed(trained, inputs, agreement=agreement, room=room)
+
+
+def privacy_plan(agreement: Agreement) -> PrivacyPlan | None:
+    """Return the plan that the approved pipeline and the contract's public numbers fix."""
+    config = agreement.pipeline.train
+    if config.privacy_params is None:
+        return None
+    units = sum(
+        item.units for item in agreement.contract.datasets if item.id in agreement.pipeline.datasets
+    )
+    return accounting.plan(
+        epsilon=config.privacy_params.epsilon,
+        delta=config.privacy_params.delta,
+        sampling_rate=min(1.0, config.batch_size / units),
+        steps=config.steps,
+        adjacency=config.privacy_params.adjacency,
+    )
+
+
+def _sealed(trained: Trained, inputs: Inputs, *, agreement: Agreement, room: Room) -> Outcome:
+    output = agreement.contract.output
+    folder = room.scratch / "output"
+    folder.mkdir(mode=0o700)
+    write_model(trained.weights, config=agreement.pipeline.train, base=inputs.base, folder=folder)
+    sealed = seal_output(
+        folder,
+        room.scratch / "output.sealed",
+        recipient=X25519PublicKey.from_public_bytes(
+            decode_base64url(output.public_key, claim="output.publicKey")
+        ),
+        info={"contract": agreement.contract_digest, "run": agreement.run},
+    )
+    stored = open_store(output.url).upload(
+        room.scratch / "output.sealed", name=f"{agreement.run}.sealed"
+    )
+    return Outcome(
+        reason=COMPLETED,
+        opened=inputs.opened,
+        spent=trained.spent,
+        model=sealed.digest,
+        model_url=stored.url,
+    )
+
+
+def _is_public(error: DepaError) -> bool:
+    # Names of files inside a sealed archive are the provider's.
+    named = isinstance(error, SealedError) and error.reason is SealReason.ARCHIVE
+    return isinstance(error, PUBLIC) and not named
+
+
+def _stop(signum: int, frame: FrameType | None) -> NoReturn:
+    del frame
+    raise Stopped(f"ended by signal {signum}")
+
+
+def main() -> int:
+    """Run what the environment says and return the exit code."""
+    signal.signal(signal.SIGTERM, _stop)
+    scratch: Path | None = None
+    try:
+        room = Room.from_environment(os.environ)
+        scratch = room.scratch
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        run(room, os.environ)
+    except (DepaError, LedgerError) as error:
+        sys.stderr.write(json.dumps({"error": error.code, "message": str(error)}) + "\n")
+        return error.exit_code
+    else:
+        return 0
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
