@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from clients.cli.command import Session, command, new_app
+from clients.cli.identity import CARD, own_card
 from clients.cli.output import Answer
 from clients.cli.settings import KNOWN, write_settings
+from clients.cli.stack import role_settings
+from deploy.local.stack import read_stack
 
 app = new_app("Settings and where they come from.")
 
@@ -45,3 +49,15 @@ def set_(
     """Write one setting to the role's depa.toml."""
     path = write_settings(session.home, {name: value})
     return Answer({"file": str(path), name: value}, f"{name} is set in {path}")
+
+
+@command(app, "join", examples="depa config join stack/")
+def join(
+    session: Session,
+    folder: Annotated[Path, typer.Argument(help="Folder of a local stack.")],
+) -> Answer:
+    """Set everything that this role needs to use a local stack."""
+    did = own_card(session.home).id if (session.home / CARD).exists() else None
+    values = role_settings(read_stack(folder.absolute()), did)
+    path = write_settings(session.home, values)
+    return Answer({"file": str(path), **values}, f"{path} names the stack in {folder}")

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from clients.api.blobs import open_blobs
+from clients.api.blobs import open_store, split_blob_url
 from clients.cli.command import Session, command, new_app
 from clients.cli.errors import Refused, UsageError
-from clients.cli.files import write_new
+from clients.cli.files import file_digest, write_new
 from clients.cli.identity import own_card
 from clients.cli.kek import KekKind, own_kek
 from clients.cli.offer import Offer, read_offer
@@ -74,7 +74,7 @@ def preprocess(
     )
 
 
-@command(app, "seal", examples="depa data seal prepared/ --id brats-a --name "BraTS A"")
+@command(app, "seal", examples="depa data seal prepared/ --id brats-a --name Brains")
 def seal_(
     session: Session,
     source: Annotated[Path, typer.Argument(help="Prepared folder, or a file with weights.")],
@@ -124,12 +124,17 @@ def upload(
     sealed: Annotated[Path, typer.Argument(help="Sealed file.")],
     *,
     offer: Annotated[Path, typer.Option(help="Its offer.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a blob.")] = False,
 ) -> Answer:
     """Copy a sealed file to the place that its offer names, if it is the file of the offer."""
     file = read_offer(offer).file
     if sealed.stat().st_size != file.size:
         raise Refused(f"{sealed}: expected {file.size} bytes, got {sealed.stat().st_size}")
-    open_blobs(file.url).put(sealed, expected_digest=file.digest)
+    digest = file_digest(sealed)
+    if digest != file.digest:
+        raise Refused(f"{sealed}: expected {file.digest}, got {digest}")
+    store, name = split_blob_url(file.url)
+    open_store(store).upload(sealed, name=name, overwrite=overwrite)
     return Answer(
         {"url": file.url, "digest": file.digest, "size": file.size},
         f"uploaded {file.id}: {file.size} bytes, {file.digest}\n{file.url}",
@@ -142,8 +147,7 @@ def _units(source: Path) -> int:
 
 
 def _dataset(file: SealedFile, source: Path, units: int) -> Dataset:
-    fields = {name: getattr(file, name) for name in SealedFile.model_fields}
-    return Dataset(**fields, units=units, format=read_manifest(source).layout)
+    return Dataset(**dict(file), units=units, format=read_manifest(source).layout)
 
 
 def _sealed_answer(blob: SealedBlob, offer: Path, units: int | None) -> Answer:

@@ -1,7 +1,7 @@
 """Fill a scenario's contract template with parties, offers, clean room and policy.
 
-A template is a contract in which texts such as `$TDC_DID` stand for what is not known yet. What nobody
-gives stays in the draft, so that checking the draft names it.
+A template is a contract in which texts such as `$TDC_DID` stand for what is not known yet. What
+nobody gives stays in the draft, so that checking the draft names it.
 """
 
 from __future__ import annotations

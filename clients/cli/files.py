@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from pathlib import Path
 
@@ -27,6 +28,19 @@ def read_bytes(path: Path, *, what: str, limit: int = MAX_INPUT_BYTES) -> bytes:
     if len(data) > limit:
         raise UsageError(f"{what}: {path} is larger than {limit} bytes")
     return data
+
+
+def file_digest(path: Path) -> str:
+    """Return `sha256:...` of a file of any size.
+
+    Raises:
+        NotFoundError: when it is not there.
+    """
+    try:
+        with path.open("rb") as file:
+            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise NotFoundError(f"{path} is not there") from None
 
 
 def write_new(path: Path, data: bytes, *, overwrite: bool = False) -> Path:

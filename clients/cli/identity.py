@@ -24,6 +24,7 @@ from clients.cli.errors import NotFoundError, UsageError
 from clients.cli.files import read_bytes, write_new
 from clients.cli.keystore import Keystore
 from ledger.did import did_x509_for, resolve_did
+from ledger.identity import Identity as Signer
 from policies.wire.base import Did, Document, Name
 from policies.wire.contract import Party
 
@@ -83,6 +84,12 @@ class Identity:
         return PartyCredential(
             did=self.card.id, key=self.keystore.read_ec_key(SIGNING_KEY), chain=self.card.chain
         )
+
+    @property
+    def signer(self) -> Signer:
+        """What signs this party's statements."""
+        key = self.keystore.read_ec_key(SIGNING_KEY)
+        return Signer(did=self.card.id, chain=self.card.chain_der, private_key=key)
 
 
 def create_identity(
