@@ -30,6 +30,14 @@ _HANDLED = (
     x509.NameConstraints,
 )
 _HASHES = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _MIN_RSA_BITS = 2048
 
@@ -52,13 +60,26 @@ def load_chain(chain: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
             )
         try:
             certificate = x509.load_der_x509_certificate(der)
-            list(certificate.extensions)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            _read_all(certificate)
+        except _UNREADABLE as error:
             raise FormatError(
                 f"certificate {position}: not X.509 DER ({type(error).__name__})"
             ) from error
         certificates.append(certificate)
     return tuple(certificates)
+
+
+def _read_all(certificate: x509.Certificate) -> tuple[object, ...]:
+    """Read every part that is looked at later: the library parses, and raises, on first use."""
+    return (
+        certificate.subject,
+        certificate.issuer,
+        certificate.extensions,
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        certificate.signature_hash_algorithm,
+        certificate.public_key(),
+    )
 
 
 def verify_chain(certificates: Sequence[x509.Certificate]) -> None:
@@ -155,12 +176,7 @@ def _check_extensions(certificate: x509.Certificate, *, position: int) -> None:
                 expected="one that is understood",
                 got=item.oid.dotted_string,
             )
-    try:
-        key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise IdentityError(
-            f"certificate {position}: key", expected="a supported key", got="another"
-        ) from error
+    key = certificate.public_key()
     strong = (
         (isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES)
         or isinstance(key, ed25519.Ed25519PublicKey)
