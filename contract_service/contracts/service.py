@@ -1,0 +1,258 @@
+"""Contracts: proposed by their consumer, signed by every party, revoked by any of them."""
+
+from __future__ import annotations
+
+from sqlmodel import Session, col, func, select
+
+from clients.api.answers import (
+    ContractList,
+    ContractRegistered,
+    ContractStatus,
+    PartyStatus,
+    RevocationRequest,
+)
+from contract_service.audit.record import info_of
+from contract_service.audit.tables import DocumentRow, StatementRow
+from contract_service.auth import Caller
+from contract_service.context import Context
+from contract_service.contracts.rows import insert, locked, parties_of, summary_of
+from contract_service.contracts.state import contract_state, missing
+from contract_service.contracts.statements import check_subject, statement_bytes, verified
+from contract_service.contracts.tables import ContractPartyRow, ContractRow
+from contract_service.problems import ConflictError, ForbiddenError, MissingError
+from policies.errors import DocumentError, Problem
+from policies.wire.contract import Contract, contract_urn
+from policies.wire.run import Executed, Revocation
+
+
+class Contracts:
+    """What may be done with contracts, and by whom."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def propose(self, caller: Caller, body: bytes) -> ContractRegistered:
+        """Take in a contract from its consumer.
+
+        Raises:
+            DocumentError: naming every field that is wrong.
+            ForbiddenError: if the caller is not the contract's consumer.
+        """
+        contract, now = Contract.parse(body), self._context.now
+        if contract.tdc.id != caller.did:
+            raise ForbiddenError(
+                "not-the-consumer",
+                f"/tdc/id: expected {caller.did}, who asks; got {contract.tdc.id}",
+                hint="a contract is proposed by its consumer",
+            )
+        self._check_terms(contract, now=now)
+        digest = contract.digest()
+        with self._context.database.write() as session:
+            if session.get(ContractRow, digest) is None:
+                self._check_room(session, contract)
+                insert(session, contract, now=now)
+                self._context.record.state(
+                    session, contract, subject=contract.urn, contract=digest, now=now
+                )
+        return self._outcome(digest, leaf=self._leaf(digest, kind="contract"))
+
+    def sign(self, body: bytes, *, digest: str | None = None) -> ContractRegistered:
+        """Take in a party's signature; the last one makes the contract executed.
+
+        The signature speaks for itself, so it does not matter who brings it.
+
+        Args:
+            body: The party's statement.
+            digest: The contract that it must be about; by its subject without one.
+
+        Raises:
+            LedgerError: if the statement does not verify.
+            BadRequestError: if it is another kind of statement, or about something else.
+            ForbiddenError: if its issuer is no party of the contract.
+            ConflictError: if the contract is expired or revoked.
+        """
+        now = self._context.now
+        statement = verified(body, kind="signature", now=now)
+        digest = digest or statement.payload_digest
+        check_subject(statement, payload=digest, contract=digest)
+        with self._context.database.write() as session:
+            row = locked(session, digest)
+            parties = parties_of(session, digest)
+            mine = [party for party in parties if party.did == statement.issuer]
+            if not mine:
+                raise ForbiddenError("not-a-party", "the statement's issuer is no party of it")
+            leaf = mine[0].signature_leaf
+            if leaf is None:
+                _check_open(row, parties, now=now)
+                leaf = self._context.record.owe(session, statement)
+                for party in mine:
+                    party.signature_leaf, party.signed_at = leaf, statement.issued_at
+                    session.add(party)
+                if not missing(parties):
+                    self._execute(session, row, parties, now=now)
+        return self._outcome(digest, leaf=leaf)
+
+    def revoke(self, caller: Caller, digest: str, body: bytes) -> ContractRegistered:
+        """Take in a party's revocation: no run is approved and no key released after it.
+
+        Raises:
+            LedgerError: if the statement does not verify.
+            DocumentError: naming what is wrong with the revocation.
+            ForbiddenError: if its issuer is no party of the contract.
+        """
+        now = self._context.now
+        request = RevocationRequest.parse(body)
+        statement = verified(statement_bytes(request.statement), kind="revocation", now=now)
+        check_subject(statement, payload=request.document.digest(), contract=digest)
+        if request.document.contract != digest:
+            raise DocumentError(
+                Revocation.kind, [Problem("/document/contract", f"is not {digest}")]
+            )
+        with self._context.database.write() as session:
+            self.visible(session, caller, digest)
+            row = locked(session, digest)
+            if statement.issuer not in {party.did for party in parties_of(session, digest)}:
+                raise ForbiddenError("not-a-party", "the statement's issuer is no party of it")
+            leaf = self._context.record.owe(session, statement)
+            self._context.record.attach(
+                session, request.document.canonical(), kind=Revocation.kind, contract=digest
+            )
+            row.revoked_by = row.revoked_by or statement.issuer
+            session.add(row)
+        return self._outcome(digest, leaf=leaf)
+
+    def status(self, caller: Caller, digest: str) -> ContractStatus:
+        """Return how far a contract is and who is missing."""
+        with self._context.database.read() as session:
+            row = self.visible(session, caller, digest)
+            parties = parties_of(session, digest)
+            statements = session.exec(
+                select(StatementRow)
+                .where(StatementRow.subject == contract_urn(digest))
+                .where(col(StatementRow.entry_id).is_not(None))
+                .order_by(col(StatementRow.position))
+            ).all()
+        entries = {item.leaf_hash: item.entry_id for item in statements}
+        summary = summary_of(row, parties, now=self._context.now)
+        return ContractStatus(
+            **summary.model_dump(),
+            parties=tuple(
+                PartyStatus(
+                    role=party.role,  # type: ignore[arg-type]  # written from the same literals
+                    id=party.did,
+                    name=party.name,
+                    signed=party.signature_leaf is not None,
+                    entry_id=entries.get(party.signature_leaf or ""),
+                )
+                for party in parties
+            ),
+            missing=missing(parties),
+            statements=tuple(map(info_of, statements)),
+        )
+
+    def search(
+        self, caller: Caller, *, party: str | None = None, state: str | None = None
+    ) -> ContractList:
+        """Return the contracts that the caller is a party of, newest first."""
+        with self._context.database.read() as session:
+            query = select(ContractRow).order_by(col(ContractRow.proposed_at).desc())
+            wanted = [party] if party else []
+            if caller.did not in self._context.settings.auditors:
+                wanted.append(caller.did)
+            for did in wanted:
+                mine = select(ContractPartyRow.contract).where(ContractPartyRow.did == did)
+                query = query.where(col(ContractRow.digest).in_(mine))
+            found = [
+                summary_of(row, parties_of(session, row.digest), now=self._context.now)
+                for row in session.exec(query)
+            ]
+        return ContractList(contracts=tuple(c for c in found if state in {None, c.state}))
+
+    def document(self, caller: Caller, digest: str) -> bytes:
+        """Return the canonical bytes of a contract."""
+        with self._context.database.read() as session:
+            self.visible(session, caller, digest)
+            return session.get_one(DocumentRow, digest).content
+
+    def visible(self, session: Session, caller: Caller, digest: str) -> ContractRow:
+        """Return a contract that the caller is a party or an auditor of.
+
+        Raises:
+            MissingError: for anybody else, as if there were none.
+        """
+        row = session.get(ContractRow, digest)
+        known = {party.did for party in parties_of(session, digest)}
+        if row is None or caller.did not in known | set(self._context.settings.auditors):
+            raise MissingError("contract", digest)
+        return row
+
+    def _check_terms(self, contract: Contract, *, now: int) -> None:
+        problems = []
+        if contract.expiry_time.timestamp() <= now:
+            problems.append(Problem("/expiryTime", "is in the past", "choose a later expiry"))
+        if contract.policy.digest not in self._context.judge.digests:
+            problems.append(
+                Problem(
+                    "/policy/digest",
+                    f"names no policy of this service, which are {self._context.judge.digests}",
+                    "depa policy show prints the digest",
+                )
+            )
+        if problems:
+            raise DocumentError(Contract.kind, problems)
+
+    def _check_room(self, session: Session, contract: Contract) -> None:
+        same = session.exec(select(ContractRow).where(ContractRow.id == contract.id)).all()
+        if any(row.executed_leaf or row.tdc != contract.tdc.id for row in same):
+            raise ConflictError(
+                "contract-id-taken",
+                f"/id: {contract.id} is the id of another contract",
+                hint="draft the contract with a new id",
+            )
+        waiting = session.exec(
+            select(func.count())
+            .select_from(ContractRow)
+            .where(ContractRow.tdc == contract.tdc.id, col(ContractRow.executed_leaf).is_(None))
+        ).one()
+        if waiting >= self._context.settings.contract_limit:
+            raise ConflictError("too-many-contracts", f"{waiting} contracts wait for signatures")
+
+    def _execute(
+        self, session: Session, row: ContractRow, parties: list[ContractPartyRow], *, now: int
+    ) -> None:
+        document = Executed(
+            contract=row.digest,
+            signatures=tuple(party.signature_leaf or "" for party in parties),
+            executed_at=now,
+        )
+        row.executed_leaf = self._context.record.state(
+            session, document, subject=contract_urn(row.digest), contract=row.digest, now=now
+        )
+        session.add(row)
+
+    def _leaf(self, digest: str, *, kind: str) -> str:
+        with self._context.database.read() as session:
+            return session.exec(
+                select(StatementRow.leaf_hash)
+                .where(StatementRow.subject == contract_urn(digest), StatementRow.kind == kind)
+                .order_by(col(StatementRow.position))
+            ).one()
+
+    def _outcome(self, digest: str, *, leaf: str) -> ContractRegistered:
+        self._context.record.settle()
+        with self._context.database.read() as session:
+            row, parties = session.get_one(ContractRow, digest), parties_of(session, digest)
+        leaves = [leaf, *([row.executed_leaf] if row.executed_leaf else [])]
+        registered = self._context.record.registered(leaves)
+        return ContractRegistered(
+            state=contract_state(row, parties, now=self._context.now),
+            missing=missing(parties),
+            registered=registered[0],
+            executed=registered[1] if len(registered) > 1 else None,
+        )
+
+
+def _check_open(row: ContractRow, parties: list[ContractPartyRow], *, now: int) -> None:
+    state = contract_state(row, parties, now=now)
+    if state in {"expired", "revoked"}:
+        raise ConflictError(f"contract-{state}", f"the contract is {state}; it cannot be signed")

@@ -1,0 +1,12 @@
+"""What keeps the service from starting."""
+
+from __future__ import annotations
+
+from policies.errors import DepaError
+
+
+class HomeError(DepaError):
+    """The service's home is missing, damaged or does not open."""
+
+    code = "home"
+    exit_code = 2
