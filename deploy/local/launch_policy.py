@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from policies.errors import EvidenceError
@@ -23,6 +24,20 @@ MEASURED_PACKAGES: Final = ("clients/__init__.py", "clients/api", "ledger", "pol
 """What the clean room's image holds, relative to the folder of the packages."""
 TRAINER_COMMAND: Final = ("python", "-m", "trainer.run")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+TRAINER_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "DEPA_ATTESTATION_URL": "https://[!-~]{1,1000}",
+        "DEPA_CA_FILE": "/[ -~]{1,1000}",
+        "DEPA_RUN": "run-[a-z2-7]{26}",
+        "DEPA_RUN_TOKEN": "[!-~]{1,1000}",
+        "DEPA_SCRATCH": "/[ -~]{1,1000}",
+        "DEPA_SERVICE_URL": "https://[!-~]{1,1000}",
+        "OMP_NUM_THREADS": "[0-9]{1,3}",
+    }
+)
+"""What the deployer may choose: where things are, never whom to trust."""
+ROOT_VARIABLE: Final = "DEPA_ROOT_FINGERPRINT"
 
 _HEAD: Final = """\
 package policy
@@ -157,6 +172,20 @@ class LaunchPolicy:
             },
             "working_dir": "/",
         }
+
+
+def trainer_policy(root_fingerprint: str, *, root: Path | None = None) -> LaunchPolicy:
+    """Return the launch policy of the installed trainer; the same for every contract.
+
+    Args:
+        root_fingerprint: Hex SHA-256 of the certificate under which service and log are certified.
+        root: Folder that holds the packages, see `measure_packages`.
+    """
+    return LaunchPolicy(
+        layers=(measure_packages(root),),
+        pinned={ROOT_VARIABLE: root_fingerprint},
+        patterns=TRAINER_VARIABLES,
+    )
 
 
 def host_data_of(text: str) -> str:

@@ -93,6 +93,11 @@ def signing_keys(jwks: bytes) -> Mapping[str, rsa.RSAPublicKey]:
     return MappingProxyType(keys)
 
 
+def issuer_of(token: str) -> str:
+    """Return the unverified issuer of a token: which authority's keys it takes to verify it."""
+    return unverified_source(token)[0]
+
+
 def unverified_source(token: str) -> tuple[str, str]:
     """Return issuer and key id that a token claims: which keys it takes to verify it.
 

@@ -7,7 +7,6 @@ floor for the security version.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 from collections.abc import Collection, Sequence
@@ -15,13 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import cbor2
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA384
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from policies.attestation.runtime import encode_base64url
+from ledger.did import resolve_x509
+from ledger.errors import LedgerError
 from policies.errors import DocumentError, EvidenceError
 from policies.wire.base import load_json
 
@@ -33,7 +31,6 @@ MICROSOFT_UVM_FEED: Final = "ContainerPlat-AMD-UVM"
 MINIMUM_SVN: Final = 100
 """Production utility VMs of Azure Container Instances start here."""
 _PS384: Final = -38
-_DID: Final = re.compile(r"did:x509:0:sha256:([A-Za-z0-9_-]{43})::eku:([0-9.]{3,128})")
 _MEASUREMENT: Final = "x-ms-sevsnpvm-launchmeasurement"
 _SVN: Final = "x-ms-sevsnpvm-guestsvn"
 
@@ -86,7 +83,7 @@ def verify_endorsement(
         )
     # (2) The chain ends in the root that the issuer names, its leaf has the purpose that the
     # issuer names.
-    leaf = _verify_issuer(trusted.issuer, chain=_chain(header.get(33)))
+    leaf = _verify_issuer(trusted.issuer, chain=header.get(33))
     # (3) The leaf signed header and payload.
     if header.get(1) != _PS384:
         raise EvidenceError("uvm.alg", expected="PS384", got=header.get(1))
@@ -143,55 +140,17 @@ def _cbor(data: bytes) -> object:
     return value
 
 
-def _chain(value: object) -> list[x509.Certificate]:
-    if not isinstance(value, Sequence) or not 2 <= len(value) <= 8:
-        raise EvidenceError(
-            "uvm.x5chain", expected="two to eight certificates", got=type(value).__name__
-        )
+def _verify_issuer(did: str, *, chain: object) -> rsa.RSAPublicKey:
+    if not isinstance(chain, Sequence) or not all(isinstance(item, bytes) for item in chain):
+        raise EvidenceError("uvm.x5chain", expected="certificates", got=type(chain).__name__)
     try:
-        return [x509.load_der_x509_certificate(bytes(item)) for item in value]
-    except (ValueError, TypeError):
-        raise EvidenceError(
-            "uvm.x5chain", expected="certificates", got="another structure"
-        ) from None
-
-
-def _verify_issuer(did: str, *, chain: list[x509.Certificate]) -> rsa.RSAPublicKey:
-    match = _DID.fullmatch(did)
-    if match is None:
-        raise EvidenceError("uvm.issuer", expected="did:x509 with a purpose", got=did)
-    fingerprint, purpose = match.groups()
-    root = encode_base64url(hashlib.sha256(chain[-1].public_bytes(Encoding.DER)).digest())
-    if root != fingerprint:
-        raise EvidenceError("uvm.root", expected=fingerprint, got=root)
-    for certificate, issuer in zip(chain, [*chain[1:], chain[-1]], strict=True):
-        _verify_link(certificate, issuer=issuer)
-    try:
-        purposes = chain[0].extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (x509.ExtensionNotFound, ValueError):
-        raise EvidenceError("uvm.eku", expected=purpose, got="none") from None
-    if purpose not in {oid.dotted_string for oid in purposes}:
-        raise EvidenceError(
-            "uvm.eku", expected=purpose, got=[oid.dotted_string for oid in purposes]
-        )
-    key = chain[0].public_key()
-    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < 3072:
-        raise EvidenceError("uvm.key", expected="RSA of 3072 bits or more", got="another key")
+        resolved = resolve_x509(did, chain=tuple(chain))
+    except LedgerError as error:
+        raise EvidenceError("uvm.x5chain", expected=f"a chain of {did}", got=str(error)) from None
+    key = resolved.key
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < 3072 or not resolved.may_sign:
+        raise EvidenceError("uvm.key", expected="RSA of 3072 bits for signing", got="another key")
     return key
-
-
-def _verify_link(certificate: x509.Certificate, *, issuer: x509.Certificate) -> None:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-        authority = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (InvalidSignature, ValueError, TypeError, x509.ExtensionNotFound):
-        authority = False
-    if not authority:
-        raise EvidenceError(
-            "uvm.x5chain",
-            expected=f"issued by {issuer.subject.rfc4514_string()}",
-            got=f"an invalid link at {certificate.subject.rfc4514_string()}",
-        )
 
 
 def _read_payload(payload: bytes) -> tuple[bytes, int]:
