@@ -21,6 +21,7 @@ from rich.text import Text
 from clients.api.errors import ServiceError
 from ledger.errors import LedgerError
 from policies.errors import Denied, DepaError, DocumentError
+from policies.wire.run import Progress as RunProgress
 
 Failure = DepaError | LedgerError
 
@@ -43,16 +44,22 @@ class Bars:
     _steps: TaskID
     _budget: TaskID
 
-    def update(self, *, step: int, steps: int, epsilon: float, limit: float, eta: str) -> None:
-        """Show where training stands; the limits may be 0 before they are known."""
+    def show(self, progress: RunProgress) -> None:
+        """Show where a run stands; the limits are 0 before they are known."""
+        steps, limit = progress.steps, progress.micro_epsilon_limit
+        eta = "" if progress.eta_seconds is None else f"  eta {progress.eta_seconds:.0f} s"
         self._progress.update(
-            self._steps, completed=step, total=steps or None, note=f"{step}/{steps}  eta {eta}"
+            self._steps,
+            description=progress.phase,
+            completed=progress.step,
+            total=steps or None,
+            note=f"{progress.step}/{steps}{eta}",
         )
         self._progress.update(
             self._budget,
-            completed=epsilon,
+            completed=progress.micro_epsilon,
             total=limit or None,
-            note=f"{epsilon:.2f} of {limit:.2f}",
+            note=f"{progress.micro_epsilon / 1e6:.2f} of {limit / 1e6:.2f}",
         )
 
 

@@ -1,8 +1,7 @@
 """Processes of the local stack: started apart, found again by id and start time, ended gently.
 
 A process id alone is not enough to end a process: the system gives ids away again. Only a process
-with
-the recorded id *and* start time is ever signalled.
+with the recorded id *and* start time is ever signalled.
 """
 
 from __future__ import annotations

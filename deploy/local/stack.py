@@ -1,5 +1,4 @@
-"""The local stack: service, attestation, vaults and a blob folder, each with its own home and
-process.
+"""The local stack: service, attestation, vaults and blobs, each a process with its own home.
 
     stack/
       stack.json              what runs where; written last
@@ -36,7 +35,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from clients.api.transport import tls_context
 from contract_service.init import init_home, load_home
 from deploy.local.keyfile import write_private
-from deploy.local.launch_policy import LaunchPolicy, measure_packages, packages_root
+from deploy.local.launch_policy import packages_root, trainer_policy
 from deploy.local.processes import Recorded, is_running, start, stop
 from deploy.local.server import bind, url_of
 from deploy.local.tls import KeyKind, TlsFiles, server_certificate
@@ -198,25 +197,9 @@ def _start_all(starting: _Start, *, owners: Mapping[str, str]) -> Stack:
             )
     vaults = {owner: urls[f"vault-{name}"] for name, owner in owners.items()}
     stack = Stack(folder, root, dict(starting.members), vaults)
-    write_private(stack.launch_policy, clean_room_policy(root).render().encode())
+    write_private(stack.launch_policy, trainer_policy(root).render().encode())
     write_private(folder / STACK_FILE, json.dumps(_to_json(stack), indent=2).encode())
     return stack
-
-
-def clean_room_policy(root: str) -> LaunchPolicy:
-    """Return the launch policy of a clean room that believes the service under this root alone."""
-    return LaunchPolicy(
-        layers=(measure_packages(),),
-        pinned={"DEPA_ROOT_FINGERPRINT": root},
-        patterns={
-            "DEPA_SERVICE_URL": "https://.{1,200}",
-            "DEPA_ATTESTATION_URL": "https://.{1,200}",
-            "DEPA_RUN": "run-[a-z2-7]{26}",
-            "DEPA_RUN_TOKEN": "[A-Za-z0-9_-]{16,200}",
-            "DEPA_CA_FILE": "/.{1,400}",
-            "DEPA_SCRATCH": "/.{1,400}",
-        },
-    )
 
 
 def _service_home(starting: _Start) -> tuple[str, str]:

@@ -1,0 +1,203 @@
+"""`depa run`: check, submit, deploy and fetch a training run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clients.api.answers import RunStatus
+from clients.cli.agreement import load_contract
+from clients.cli.command import Session, command, new_app
+from clients.cli.deploying import deploy_local
+from clients.cli.errors import Refused, UsageError
+from clients.cli.files import write_new
+from clients.cli.output import Answer, Output
+from clients.cli.pipelines import judge, pretty, read_pipeline
+from clients.cli.service import connect
+from policies.errors import Denied
+from policies.wire.run import Progress
+
+app = new_app("Check, submit, deploy and fetch a training run.")
+FINAL = frozenset({"completed", "failed", "denied", "expired"})
+_POLL_SECONDS = 1.0
+_RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
+
+
+@command(app, "check", examples="depa run check config/ --contract sha256:... --out pipeline.json")
+def check(
+    session: Session,
+    config: Annotated[Path, typer.Argument(help="Folder of parts, or a pipeline.")],
+    *,
+    contract: Annotated[str, typer.Option(help="Digest of the contract, or its file.")],
+    name: Annotated[str, typer.Option(help="What the run is called.")] = "training run",
+    out: Annotated[Path | None, typer.Option(help="Pipeline to write.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Leave out the budgets.")] = False,
+) -> Answer:
+    """Put a pipeline together and ask the policy about it, as the service will."""
+    found = load_contract(session, contract)
+    pipeline = read_pipeline(config, contract=found.digest(), name=name)
+    budgets = []
+    if not offline:
+        client = connect(session)
+        datasets = [item for item in map(found.dataset, pipeline.datasets) if item is not None]
+        answers = [client.budget(item.digest) for item in datasets]
+        budgets = [b for a in answers for b in a.budgets if b.contract == found.digest()]
+    judged = judge(pipeline, found, budgets=budgets, now=int(time.time()))
+    if not judged.decision.allow:
+        raise Denied(judged.decision)
+    if out is not None:
+        write_new(out, pretty(pipeline))
+    cost = max((charge.micro_epsilon for charge in judged.charges), default=0) / 1e6
+    warnings = [str(reason) for reason in judged.decision.warnings]
+    return Answer(
+        {
+            "pipeline": pipeline.digest(),
+            "policy": judged.decision.policy,
+            "epsilon": cost,
+            "file": None if out is None else str(out),
+            "warnings": warnings,
+        },
+        "\n".join([f"allowed: {pipeline.digest()}, epsilon {cost:g} at most", *warnings]),
+    )
+
+
+@command(app, "submit", examples="depa run submit pipeline.json")
+def submit(
+    session: Session,
+    pipeline: Annotated[Path, typer.Argument(help="Pipeline that was put together.")],
+) -> Answer:
+    """Have a pipeline judged by the service; it is approved once, for a while."""
+    found = read_pipeline(pipeline, contract="", name="")
+    return _status(connect(session).submit(found))
+
+
+@command(app, "list", examples="depa run list")
+def list_(session: Session) -> Answer:
+    """List the runs of this role's contracts."""
+    runs = connect(session).runs().runs
+    return Answer(
+        {"runs": [item.to_json() for item in runs]},
+        columns=("run", "state", "name", "submitted (UTC)"),
+        rows=[(r.run, r.state, r.name, _time(r.submitted_at)) for r in runs],
+    )
+
+
+@command(app, "watch", examples="depa run watch run-...")
+def watch(session: Session, run: _RunArgument) -> Answer:
+    """Follow a run until it is over: steps, privacy budget, time left."""
+    return _status(_follow(session, run, seconds=None))
+
+
+@command(app, "wait", examples="depa run wait run-... --seconds 600")
+def wait(
+    session: Session,
+    run: _RunArgument,
+    *,
+    seconds: Annotated[float | None, typer.Option(help="Give up after this long.")] = None,
+) -> Answer:
+    """Wait until a run is over; end with 0 only if it is completed."""
+    found = _follow(session, run, seconds=seconds)
+    if found.state != "completed":
+        raise Refused(f"{run} is {found.state}: {found.message or 'no reason was given'}")
+    return _status(found)
+
+
+@command(app, "abandon", examples="depa run abandon run-...")
+def abandon(session: Session, run: _RunArgument) -> Answer:
+    """Give a run up; its budget returns only if no key can have gone out."""
+    return _status(connect(session).abandon(run))
+
+
+@command(app, "deploy", examples="depa run deploy run-... --local")
+def deploy(
+    session: Session,
+    run: _RunArgument,
+    *,
+    local: Annotated[bool, typer.Option("--local", help="On simulated hardware, here.")] = False,
+    launch_policy: Annotated[Path | None, typer.Option(help="Launch policy to use.")] = None,
+) -> Answer:
+    """Start a clean room for an approved run and stay until it has ended."""
+    if not local:
+        raise UsageError("say where the clean room is to run", hint="give --local")
+    with session.out.bars() as bars:
+
+        def show(progress: Progress) -> None:
+            if bars is not None:
+                bars.show(progress)
+            elif not session.out.as_json:
+                session.out.note(line_of(progress))
+
+        seconds = deploy_local(session, run, launch_policy=launch_policy, on_progress=show)
+    return _status(connect(session).run(run), seconds=seconds)
+
+
+@command(app, "fetch", examples="depa run fetch run-... --out model/ --test prepared-test/")
+def fetch(
+    session: Session,
+    run: _RunArgument,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder to create.")],
+    test: Annotated[Path | None, typer.Option(help="Own public test data, prepared.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="PNG to draw, of found and true masks.")] = None,
+) -> Answer:
+    """Open the sealed model, check it against the run's report, and measure it on public data."""
+    # The network library takes seconds to load, and no other command of this noun needs it.
+    from clients.cli.results import fetch_result  # noqa: PLC0415
+
+    return fetch_result(session, run, out=out, test=test, plot=plot)
+
+
+def line_of(progress: Progress) -> str:
+    """Return one line about how far a run is."""
+    if progress.phase != "training" or not progress.step:
+        return f"{progress.phase:10} {progress.seconds:6.1f} s"
+    eta = "" if progress.eta_seconds is None else f"  eta {progress.eta_seconds:.0f} s"
+    return (
+        f"step {progress.step}/{progress.steps}  "
+        f"ε {progress.micro_epsilon / 1e6:.2f} of {progress.micro_epsilon_limit / 1e6:.2f}  "
+        f"{progress.seconds:.1f} s{eta}"
+    )
+
+
+def _follow(session: Session, run: str, *, seconds: float | None) -> RunStatus:
+    client, out = connect(session), session.out
+    deadline = None if seconds is None else time.monotonic() + seconds
+    with out.bars() as bars:
+        said = ""
+        while (found := client.run(run)).state not in FINAL:
+            if bars is not None and found.progress is not None:
+                bars.show(found.progress)
+            elif bars is None:
+                said = _say(out, found, said)
+            if deadline is not None and time.monotonic() > deadline:
+                raise Refused(f"{run} is still {found.state} after {seconds:g} seconds")
+            time.sleep(_POLL_SECONDS)
+    return found
+
+
+def _say(out: Output, found: RunStatus, said: str) -> str:
+    text = found.state if found.progress is None else line_of(found.progress)
+    if text != said and not out.as_json:
+        out.note(text)
+    return text
+
+
+def _status(found: RunStatus, *, seconds: float | None = None) -> Answer:
+    spent = found.spent
+    lines = [f"{found.run} is {found.state}"]
+    if spent is not None:
+        lines.append(
+            f"spent ε {spent.micro_epsilon / 1e6:.4f} at δ {spent.delta_trillionths / 1e12:g} "
+            f"in {spent.steps} steps"
+        )
+    if found.message:
+        lines.append(found.message)
+    value = found.to_json()
+    return Answer(value if seconds is None else value | {"seconds": seconds}, "\n".join(lines))
+
+
+def _time(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))

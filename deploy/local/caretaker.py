@@ -1,0 +1,36 @@
+"""End a clean room and remove its folder when its deployer has disappeared.
+
+    python -m deploy.local.caretaker FOLDER PID
+
+Reads standard input: `done` says that the deployer has cleaned up itself; its end without that,
+that the deployer is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from deploy.local.processes import start_time
+
+
+def main() -> None:
+    """Wait for the deployer's word or end."""
+    folder, room = Path(sys.argv[1]), int(sys.argv[2])
+    started = start_time(room)
+    # Ctrl-C at the deployer's terminal is the deployer's business.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.stdin.readline().strip() == "done":
+        return
+    if started is not None and start_time(room) == started:
+        with suppress(ProcessLookupError):
+            os.kill(room, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
