@@ -55,13 +55,14 @@ _BLOCK_BYTES = 8 * 1024**2
 class AzureStore:
     """Blobs in a container, optionally below a folder in it."""
 
-    def __init__(self, url: str, *, credential: Credential | None = None) -> None:
+    def __init__(self, url: str, *, credential: Credential | None = None, retries: int = 3) -> None:
         """Use a container.
 
         Args:
             url: `https://<account>.blob.core.windows.net/<container>[/<folder>]`; for an emulator
                 `http://127.0.0.1:<port>/<account>/<container>[/<folder>]`.
             credential: What `azure.storage.blob` takes; None asks `azure-identity`.
+            retries: How often a request that got no answer is sent again.
 
         Raises:
             BlobError: when the URL names no container or is not encrypted.
@@ -83,6 +84,7 @@ class AzureStore:
             credential=credential or DefaultAzureCredential(),
             max_single_put_size=_BLOCK_BYTES,
             max_block_size=_BLOCK_BYTES,
+            retry_total=retries,
             connection_timeout=_TIMEOUT_SECONDS,
             read_timeout=_TIMEOUT_SECONDS,
         )

@@ -93,7 +93,11 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as it stands in a data set's manifest."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+            if value is not None
+        }
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ _MAX_PAX_BYTES = 64 * 1024
 _MAX_PADDING = 10240
 _MAX_DEPTH = 8
 _MAX_NAME_BYTES = 1024
+_MAX_PART_BYTES = 255
 _PAX_RECORD = re.compile(rb"\A(\d{1,5}) ([a-zA-Z.]{1,32})=")
 _PAX_KEYS = {"path", "size", "mtime", "atime", "ctime", "uid", "gid", "uname", "gname"}
 
@@ -171,6 +172,7 @@ def _write_file(stream: BinaryIO, into: Path, name: str, size: int) -> None:
         or str(path) != name
         or len(path.parts) > _MAX_DEPTH
         or len(name.encode()) > _MAX_NAME_BYTES
+        or any(len(part.encode()) > _MAX_PART_BYTES for part in path.parts)
         or any(ord(letter) < 0x20 or letter in "\\\x7f" for letter in name)
     ):
         raise _refused("a plain relative path", repr(name[:200]))
