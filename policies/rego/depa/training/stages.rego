@@ -24,8 +24,6 @@ legal_order if names == ["Train_DL"]
 
 legal_order if names == ["DirectoryJoin", "Train_DL"]
 
-is_dataset(id) if id in data.depa.contract.dataset_ids
-
 deny contains lib.reason("STAGE_UNKNOWN", path, msg) if {
 	some stage in input.pipeline.stages
 	name := stage.name

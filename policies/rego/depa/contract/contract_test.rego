@@ -1,0 +1,96 @@
+# METADATA
+# title: Tests of the contract policy
+package depa.contract_test
+
+decide(patches) := decision if {
+	facts := json.patch(data.depa.examples.contract, patches)
+	decision := data.depa.contract.decision with input as facts
+}
+
+codes(patches) := {reason.code | some reason in decide(patches).reasons}
+
+change(path, value) := {"op": "replace", "path": path, "value": value}
+
+# Each reason with a change that must give it; a number tells several of one reason apart.
+refused := {
+	["ADJACENCY_UNKNOWN", 0]: [change("/contract/privacy/1/adjacency", "substitute")],
+	["BASE_MODEL_PROVIDER", 0]: [change("/contract/baseModels/0/provider", "did:a")],
+	["CONTRACT_EXPIRED", 0]: [change("/contract/expiresAt", data.depa.examples.now)],
+	["CONTRACT_NOT_STARTED", 0]: [change("/contract/startsAt", data.depa.examples.now + 1)],
+	["CONTRACT_REVOKED", 0]: [change("/revokedBy", ["did:a"])],
+	["CONTRACT_SUPERSEDED", 0]: [change("/supersededBy", [data.depa.examples.digest("9")])],
+	["DATASETS_MISSING", 0]: [change("/contract/datasets", [])],
+	["DATASET_DUPLICATE", 0]: [change("/contract/datasets/1/id", "set-a")],
+	["DATA_USE_MISSING", 0]: [{"op": "remove", "path": "/contract/dataUse/1"}],
+	["DELTA_GRANTS_A_RECORD", 0]: [change("/contract/privacy/0/run/deltaTrillionths", 5000000000)],
+	["DIGEST_INVALID", 0]: [change("/contract/datasets/0/digest", "latest")],
+	["DIGEST_INVALID", 1]: [change("/contract/baseModels/0/digest", "sha256:ab")],
+	["FACTS_INCOMPLETE", 0]: [{"op": "remove", "path": "/executed"}],
+	["FACTS_INCOMPLETE", 1]: [{"op": "remove", "path": "/contract/privacy/0/maxSteps"}],
+	["FACTS_INCOMPLETE", 2]: [{"op": "remove", "path": "/bundle"}],
+	["KEY_INVALID", 0]: [change("/contract/datasets/0/key/vault", "http://a.example")],
+	["KEY_INVALID", 1]: [change("/contract/baseModels/0/key/name", "")],
+	["LIMIT_DUPLICATE", 0]: [change("/contract/privacy/1/dataset", "set-a")],
+	["LIMIT_DUPLICATE", 1]: [change("/contract/dataUse/1/dataset", "set-a")],
+	["LIMIT_NOT_NESTED", 0]: [change("/contract/privacy/0/total/microEpsilon", 7999999)],
+	["LIMIT_NOT_NESTED", 1]: [change("/contract/privacy/0/overall/deltaTrillionths", 999999999)],
+	["LIMIT_NOT_POSITIVE", 0]: [change("/contract/privacy/0/run/microEpsilon", 0)],
+	["LIMIT_NOT_POSITIVE", 1]: [change("/contract/privacy/0/maxGradNormMicro", 0)],
+	["LIMIT_UNKNOWN_DATASET", 0]: [change("/contract/privacy/1/dataset", "set-c")],
+	["LIMIT_UNKNOWN_DATASET", 1]: [change("/contract/dataUse/1/dataset", "set-c")],
+	["METRICS_TERMS_UNKNOWN", 0]: [change("/contract/metricsOnPrivateData", "released")],
+	["PARTY_DUPLICATE", 0]: [change("/contract/ccrp", "did:tdc")],
+	["PARTY_DUPLICATE", 1]: [change("/contract/tdps/1", "did:a")],
+	["PARTY_MISSING", 0]: [change("/contract/tdc", "")],
+	["PARTY_MISSING", 1]: [change("/contract/tdps", [])],
+	["POLICY_MISMATCH", 0]: [change("/bundle/digest", data.depa.examples.digest("9"))],
+	["POLICY_MISMATCH", 1]: [change("/contract/policy/id", "other")],
+	["PRIVACY_MISSING", 0]: [{"op": "remove", "path": "/contract/privacy/1"}],
+	["PROVIDER_UNKNOWN", 0]: [change("/contract/datasets/0/provider", "did:stranger")],
+	["PURPOSE_NOT_ALLOWED", 0]: [change("/contract/purpose", "MARKETING")],
+	["RECIPIENT_NOT_CONSUMER", 0]: [change("/contract/recipient", "did:a")],
+	["SCHEMA_UNSUPPORTED", 0]: [change("/contract/schemaVersion", "0.1")],
+	["SIGNATURE_MISSING", 0]: [{"op": "remove", "path": "/signatures/2"}],
+	["SIGNATURE_MISSING", 1]: [change("/signatures", [])],
+	["SIGNATURE_OF_STRANGER", 0]: [change("/signatures/2/signer", "did:stranger")],
+	["SIGNATURE_TIME", 0]: [change("/signatures/0/signedAt", data.depa.examples.now + 300000001)],
+	["SIGNATURE_TIME", 1]: [change("/contract/expiresAt", data.depa.examples.now - 1000000)],
+	["TRUST_TERMS_EMPTY", 0]: [change("/contract/attestation/hostData", [])],
+	["UNIT_UNKNOWN", 0]: [change("/contract/privacy/0/unit", "slice")],
+	["WINDOW_INVALID", 0]: [change("/contract/expiresAt", data.depa.examples.terms.startsAt)],
+}
+
+test_a_good_contract_is_allowed if {
+	decide([]) == {"allow": true, "reasons": set(), "warnings": set()}
+}
+
+test_each_change_is_refused_for_its_reason if {
+	every key, patches in refused {
+		key[0] in codes(patches)
+		decide(patches).allow == false
+	}
+}
+
+test_reasons_point_into_the_contract if {
+	reasons := decide(refused[["SIGNATURE_MISSING", 0]]).reasons
+	reasons == {{
+		"code": "SIGNATURE_MISSING",
+		"path": "/tdps/1",
+		"msg": "expected a signature of did:b, got none",
+	}}
+}
+
+test_an_expiry_within_a_week_is_warned_of if {
+	decision := decide([change("/contract/expiresAt", data.depa.examples.now + data.depa.examples.day)])
+	decision.allow
+	{warning.code | some warning in decision.warnings} == {"CONTRACT_EXPIRES_SOON"}
+}
+
+test_a_total_delta_that_grants_a_record_is_warned_of if {
+	decision := decide([
+		change("/contract/privacy/0/total/deltaTrillionths", 5000000000),
+		change("/contract/privacy/0/overall/deltaTrillionths", 5000000000),
+	])
+	decision.allow
+	{warning.code | some warning in decision.warnings} == {"TOTAL_DELTA_GRANTS_A_RECORD"}
+}

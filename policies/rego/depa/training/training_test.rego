@@ -1,0 +1,119 @@
+# METADATA
+# title: Tests of the training policy
+package depa.training_test
+
+decide(patches) := decision if {
+	facts := json.patch(data.depa.examples.training, patches)
+	decision := data.depa.training.decision with input as facts
+}
+
+codes(patches) := {reason.code | some reason in decide(patches).reasons}
+
+change(path, value) := {"op": "replace", "path": path, "value": value}
+
+train(field, value) := change(concat("/", ["/pipeline/stages/1", field]), value)
+
+# A pipeline of one stage under a contract of one data set.
+alone := [
+	{"op": "remove", "path": "/contract/datasets/1"},
+	{"op": "remove", "path": "/contract/privacy/1"},
+	{"op": "remove", "path": "/contract/dataUse/1"},
+	{"op": "remove", "path": "/budgets/1"},
+	{"op": "remove", "path": "/pipeline/stages/0"},
+	change("/pipeline/stages/0/datasets", ["set-a"]),
+]
+
+public := array.concat(alone, [
+	change("/contract/dataUse/0/privateOnly", false),
+	change("/pipeline/stages/0/isPrivate", false),
+	{"op": "remove", "path": "/pipeline/stages/0/privacy"},
+])
+
+refused := {
+	["ADJACENCY_MISMATCH", 0]: [train("privacy/adjacency", "replace-one")],
+	["BASE_WEIGHTS_MISSING", 0]: [train("model", "onnx"), train("baseWeights", [])],
+	["BASE_WEIGHTS_UNKNOWN", 0]: [train("baseWeights", ["other"])],
+	["BATCH_COUPLED", 0]: [train("batchCoupled", ["BatchNormalization"])],
+	["BATCH_TOO_LARGE", 0]: [train("batchUnits", 401)],
+	["BUDGET_EXHAUSTED", 0]: [change("/budgets/0/tdcAfter", 10000001)],
+	["BUDGET_OVERALL_EXHAUSTED", 0]: [change("/budgets/1/overallAfter", 20000001)],
+	["BUDGET_UNKNOWN", 0]: [{"op": "remove", "path": "/budgets/0"}],
+	["CONTRACT_EXPIRED", 0]: [change("/contract/expiresAt", data.depa.examples.now)],
+	["CONTRACT_NOT_EXECUTED", 0]: [change("/executed", false)],
+	["DATASET_NOT_IN_CONTRACT", 0]: [change("/pipeline/stages/0/datasets", ["set-a", "set-b", "set-c"])],
+	["DATASET_NOT_USED", 0]: [change("/pipeline/stages/0/datasets", ["set-a"])],
+	["DATASET_REPEATED", 0]: [change("/pipeline/stages/0/datasets", ["set-a", "set-b", "set-b"])],
+	["DELTA_EXCEEDED", 0]: [train("privacy/deltaTrillionths", 500000001)],
+	["DELTA_GRANTS_A_RECORD", 0]: [train("privacy/deltaTrillionths", 5000000000)],
+	["EPSILON_EXCEEDED", 0]: [train("privacy/microEpsilon", 8000001)],
+	["FACTS_INCOMPLETE", 0]: [{"op": "remove", "path": "/pipeline/digest"}],
+	["FACTS_INCOMPLETE", 1]: [change("/pipeline/stages", [])],
+	["GRAD_NORM_EXCEEDED", 0]: [train("privacy/maxGradNormMicro", 1000001)],
+	["JOIN_MISSING", 0]: [{"op": "remove", "path": "/pipeline/stages/0"}],
+	["JOIN_NOT_ALLOWED", 0]: [change("/contract/dataUse/1/join", false)],
+	["METRICS_WITHHELD", 0]: [train("metrics", [{"name": "accuracy", "on": "private"}])],
+	["MODEL_NOT_ALLOWED", 0]: [train("model", "xgboost")],
+	["OTHER_CONTRACT", 0]: [change("/pipeline/contract", data.depa.examples.digest("9"))],
+	["PARAMETERS_EXCEEDED", 0]: [train("parameters", 1000001)],
+	["POLICY_MISMATCH", 0]: [change("/bundle/digest", data.depa.examples.digest("9"))],
+	["PRIVACY_NOT_POSITIVE", 0]: [train("privacy/microEpsilon", 0)],
+	["PRIVACY_PARAMS_MISSING", 0]: [{"op": "remove", "path": "/pipeline/stages/1/privacy"}],
+	["PRIVACY_REQUIRED", 0]: [train("isPrivate", false), {"op": "remove", "path": "/pipeline/stages/1/privacy"}],
+	["SIGNATURE_MISSING", 0]: [{"op": "remove", "path": "/signatures/0"}],
+	["STAGE_INPUT_DIFFERS", 0]: [train("datasets", ["set-a"])],
+	["STAGE_ORDER", 0]: [{"op": "remove", "path": "/pipeline/stages/1"}],
+	["STAGE_ORDER", 1]: [{
+		"op": "add", "path": "/pipeline/stages/-",
+		"value": data.depa.examples.training.pipeline.stages[1],
+	}],
+	["STAGE_UNKNOWN", 0]: [{
+		"op": "add", "path": "/pipeline/stages/-",
+		"value": {"path": "/pipeline/2", "name": "Noop", "datasets": ["set-a", "set-b"]},
+	}],
+	["STEPS_EXCEEDED", 0]: [train("steps", 1001)],
+	["UNIT_MISMATCH", 0]: [train("privacy/unit", "record")],
+}
+
+test_a_good_pipeline_is_allowed if {
+	decide([]) == {"allow": true, "reasons": set(), "warnings": set()}
+}
+
+test_one_data_set_needs_no_join if {
+	decide(alone).allow
+}
+
+test_public_data_may_be_read_without_differential_privacy if {
+	decide(public).allow
+}
+
+test_each_change_is_refused_for_its_reason if {
+	every key, patches in refused {
+		key[0] in codes(patches)
+		decide(patches).allow == false
+	}
+}
+
+test_an_epsilon_that_is_too_large_is_named_with_what_is_granted if {
+	decide([train("privacy/microEpsilon", 9000000), change("/contract/privacy/1/run/microEpsilon", 10000000)]).reasons == {{
+		"code": "EPSILON_EXCEEDED",
+		"path": "/pipeline/1/config/privacyParams/epsilon",
+		"msg": "epsilon 9 asked, at most 8 granted for data set set-a",
+	}}
+}
+
+test_the_limits_of_each_data_set_count_for_themselves if {
+	patches := [change("/contract/privacy/1/run/microEpsilon", 7000000)]
+	{reason.msg | some reason in decide(patches).reasons} == {"epsilon 8 asked, at most 7 granted for data set set-b"}
+}
+
+test_a_budget_that_is_nearly_spent_is_warned_of if {
+	decision := decide([change("/budgets/0/tdcAfter", 9000001)])
+	decision.allow
+	{warning.code | some warning in decision.warnings} == {"BUDGET_NEARLY_SPENT"}
+}
+
+test_warnings_about_the_contract_stand_under_it if {
+	decision := decide([change("/contract/expiresAt", data.depa.examples.now + data.depa.examples.day)])
+	decision.allow
+	{warning.path | some warning in decision.warnings} == {"/contract/expiryTime"}
+}
