@@ -67,7 +67,12 @@ class DirectoryJoin:
             names += [f"{dataset}/{patient}" for patient in own]
         self._datasets = tuple(datasets.values())
         self._ends = tuple(accumulate(len(units) for units in self._datasets))
-        self.names = tuple(names)
+        self._names = tuple(names)
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """Names of the units: `<data set>/<patient>`, or a number where records carry no name."""
+        return self._names
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

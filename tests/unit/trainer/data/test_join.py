@@ -39,7 +39,7 @@ def test_every_patient_of_every_provider_is_one_unit(tmp_path: Path) -> None:
     second = provider(tmp_path, "b", patients=["p3"])
     joined = DirectoryJoin({"icp": first, "brats": second})
     assert len(joined) == 3
-    assert joined.names == ("icp/p1", "icp/p2", "brats/p3")
+    assert joined.patients == ("icp/p1", "icp/p2", "brats/p3")
     for index, (dataset, place) in enumerate([(first, 0), (first, 1), (second, 0)]):
         for got, expected in zip(joined.unit(index), dataset.unit(place), strict=True):
             assert np.array_equal(got, expected)
@@ -75,7 +75,7 @@ def test_records_without_names_join_by_number(tmp_path: Path) -> None:
         image, label = np.zeros((2, 1, 4, 4), np.uint8), np.zeros(2, np.uint8)
         write_arrays(tmp_path / name, image=image, label=label, classes=2)
     joined = DirectoryJoin({name: ArrayDataset(tmp_path / name) for name in ("a", "b")})
-    assert joined.names == ("a/0", "a/1", "b/0", "b/1")
+    assert joined.patients == ("a/0", "a/1", "b/0", "b/1")
 
 
 def test_a_folder_opens_as_what_its_manifest_says(tmp_path: Path) -> None:
