@@ -76,12 +76,16 @@ def algorithm_of(key: PublicKey | PrivateKey) -> Algorithm:
 
 
 def sign(data: bytes, *, key: PrivateKey) -> bytes:
-    """Return the signature of `data`: r || s of fixed length for ECDSA (RFC 9053 section 2.1)."""
+    """Return the signature of `data`: r || s of fixed length for ECDSA (RFC 9053 section 2.1).
+
+    Signatures are deterministic (RFC 6979), so that what is signed again after a crash is the same
+    statement, and the same entry of a log.
+    """
     algorithm_of(key)
     if isinstance(key, Ed25519PrivateKey):
         return key.sign(data)
     _, width, digest, _ = _CURVES[key.curve.name]
-    r, s = decode_dss_signature(key.sign(data, ec.ECDSA(digest)))
+    r, s = decode_dss_signature(key.sign(data, ec.ECDSA(digest, deterministic_signing=True)))
     return r.to_bytes(width, "big") + s.to_bytes(width, "big")
 
 

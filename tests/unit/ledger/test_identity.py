@@ -12,6 +12,11 @@ def test_identity_issues_statements_in_its_own_name(hospital: Identity) -> None:
     assert verify_statement(signed(hospital)).issuer == hospital.did
 
 
+def test_same_statement_issued_again_is_the_same_bytes(hospital: Identity) -> None:
+    assert signed(hospital) == signed(hospital)
+    assert signed(hospital) != signed(hospital, issued_at=NOW + 1)
+
+
 def test_identity_needs_the_private_half_of_its_did(hospital: Identity) -> None:
     with pytest.raises(IdentityError, match="private key"):
         Identity(hospital.did, hospital.chain, party("Hospital A").private_key)
