@@ -1,4 +1,4 @@
-"""What every part of the service is given: settings, clock, storage, policy, and the way to the outside."""
+"""What every part of the service is given."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class Context:
     settings: Settings
     database: Database
     log: Sequencer
+    fingerprint: str
+    """SHA-256 of the root under which the log's keys are certified."""
     record: Record
     judge: Judge
     authorities: Authorities

@@ -12,8 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from sqlmodel import Session, col, select
@@ -22,7 +21,9 @@ from clients.api.answers import Registered, StatementInfo
 from contract_service.audit.tables import AttachmentRow, DocumentRow, StatementRow
 from contract_service.database import Database
 from contract_service.problems import UnavailableError
+from ledger.entry import Registered as Registration
 from ledger.identity import Identity
+from ledger.sequencer import Sequencer
 from ledger.statement import Statement, verify_statement
 from policies.wire.base import Document, sha256
 
@@ -30,30 +31,10 @@ _LOG: Final = structlog.get_logger("depa.record")
 _BATCH: Final = 256
 
 
-@dataclass(frozen=True)
-class Entry:
-    """Where a statement is in the log."""
-
-    entry_id: str
-    receipt: bytes
-
-
-class Log(Protocol):
-    """What the service needs of a ledger."""
-
-    def register(self, statement: bytes) -> Entry:
-        """Return where `statement` is in the log, taking it in if it is not there yet.
-
-        Raises:
-            LedgerError: If it is not a statement, or the log cannot take it now.
-        """
-        ...
-
-
 class Record:
     """Signs, stores and registers statements."""
 
-    def __init__(self, *, database: Database, log: Log, identity: Identity) -> None:
+    def __init__(self, *, database: Database, log: Sequencer, identity: Identity) -> None:
         self._database = database
         self._log = log
         self._identity = identity
@@ -122,11 +103,18 @@ class Record:
             session.flush()
         return digest
 
+    def has(self, session: Session, *, kind: str, payload: str) -> bool:
+        """Tell whether a statement of this kind about this document exists."""
+        query = select(StatementRow.position).where(
+            StatementRow.kind == kind, StatementRow.payload == payload
+        )
+        return session.exec(query).first() is not None
+
     def settle(self) -> int:
         """Register everything that is owed, oldest first; return how much it was.
 
         Raises:
-            UnavailableError: If the log cannot take it now; it stays owed.
+            SequencerError: If the log cannot take it now; it stays owed.
         """
         done = 0
         while owed := self._owed():
@@ -167,7 +155,7 @@ class Record:
                 .limit(_BATCH)
             ).all()
 
-    def _mark(self, row: StatementRow, entry: Entry) -> None:
+    def _mark(self, row: StatementRow, entry: Registration) -> None:
         with self._database.write() as session:
             stored = session.get_one(StatementRow, row.position)
             stored.entry_id, stored.receipt = entry.entry_id, entry.receipt

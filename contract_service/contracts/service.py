@@ -56,14 +56,17 @@ class Contracts:
                 )
         return self._outcome(digest, leaf=self._leaf(digest, kind="contract"))
 
-    def sign(self, body: bytes, *, digest: str | None = None) -> ContractRegistered:
+    def sign(
+        self, body: bytes, *, digest: str | None = None, caller: Caller | None = None
+    ) -> ContractRegistered:
         """Take in a party's signature; the last one makes the contract executed.
 
-        The signature speaks for itself, so it does not matter who brings it.
+        The signature speaks for itself, so it does not matter which party brings it.
 
         Args:
             body: The party's statement.
-            digest: The contract that it must be about; by its subject without one.
+            digest: The contract that it must be about; the one it names if there is none.
+            caller: Must be able to see the contract, if there is one.
 
         Raises:
             LedgerError: if the statement does not verify.
@@ -76,6 +79,8 @@ class Contracts:
         digest = digest or statement.payload_digest
         check_subject(statement, payload=digest, contract=digest)
         with self._context.database.write() as session:
+            if caller is not None:
+                self.visible(session, caller, digest)
             row = locked(session, digest)
             parties = parties_of(session, digest)
             mine = [party for party in parties if party.did == statement.issuer]

@@ -87,7 +87,12 @@ class Runs:
     def status(self, caller: Caller, run: str) -> RunStatus:
         """Return how far a run is."""
         with self._context.database.read() as session:
-            return status_of(self._visible(session, caller, run))
+            return status_of(self.visible(session, caller, run))
+
+    def own_status(self, run: str) -> RunStatus:
+        """Return how far a run is, to its own clean room."""
+        with self._context.database.read() as session:
+            return status_of(run_of(session, run))
 
     def search(
         self, caller: Caller, *, contract: str | None = None, state: str | None = None
@@ -221,7 +226,12 @@ class Runs:
             )
         session.add(row)
 
-    def _visible(self, session: Session, caller: Caller, run: str) -> RunRow:
+    def visible(self, session: Session, caller: Caller, run: str) -> RunRow:
+        """Return a run under a contract of the caller.
+
+        Raises:
+            MissingError: for anybody else, as if there were none.
+        """
         row = session.get(RunRow, run)
         if row is None:
             raise MissingError("run", run)
@@ -232,7 +242,7 @@ class Runs:
         return row
 
     def _own(self, session: Session, caller: Caller, run: str) -> RunRow:
-        row = self._visible(session, caller, run)
+        row = self.visible(session, caller, run)
         if row.tdc != caller.did:
             raise ForbiddenError(
                 "not-the-consumer", "this is for the consumer who submitted the run"

@@ -1,0 +1,299 @@
+"""Clients of the contract service: a party's, and a clean room's.
+
+The service is not believed. Documents are compared with their digests, receipts with the log's
+keys, and those with the one root whose fingerprint the caller knows.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import httpx2
+from pydantic import ValidationError
+
+from clients.api.answers import (
+    BudgetList,
+    ContractList,
+    ContractRegistered,
+    ContractState,
+    ContractStatus,
+    NonceAnswer,
+    PartyList,
+    Registered,
+    Released,
+    ReleaseRequest,
+    ReportAccepted,
+    ReportRequest,
+    RevocationRequest,
+    RunAccess,
+    RunList,
+    RunStatus,
+    StatementList,
+)
+from clients.api.errors import UntrustedAnswerError
+from clients.api.transport import RunToken, Transport
+from ledger.errors import LedgerError
+from ledger.receipt import verify_receipt
+from ledger.statement import parse_statement
+from ledger.trust import TrustedLog
+from policies.wire.base import Wire
+from policies.wire.contract import Contract
+from policies.wire.pipeline import Pipeline
+from policies.wire.run import Progress, Revocation, RunReport, RunState
+
+_COSE = "application/cose"
+W = TypeVar("W", bound=Wire)
+
+
+class ServiceClient:
+    """What a party can do.
+
+    Args:
+        transport: How to reach the service, and who asks.
+        root_fingerprint: SHA-256 of the service's root certificate, 64 hexadecimal digits.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        root_fingerprint: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._transport = transport
+        self._root = root_fingerprint
+        self._clock = clock
+        self._log: TrustedLog | None = None
+
+    @property
+    def log(self) -> TrustedLog:
+        """The service's log, its keys proven up to the pinned root.
+
+        Raises:
+            UntrustedAnswerError: if they are not.
+        """
+        if self._log is None:
+            document = self._transport.get("/log.json")
+            try:
+                self._log = TrustedLog.from_document(
+                    document, root_fingerprint=self._root, at=int(self._clock())
+                )
+            except LedgerError as error:
+                raise _untrusted("trust document", error) from error
+        return self._log
+
+    def propose(self, contract: Contract) -> ContractRegistered:
+        """Propose a contract as its consumer."""
+        answer = self._transport.post("/contracts", contract.canonical())
+        return _read(answer, ContractRegistered)
+
+    def sign(self, digest: str, statement: bytes) -> ContractRegistered:
+        """Register a party's signature and return where it is, its receipt verified.
+
+        Raises:
+            UntrustedAnswerError: if the receipt does not verify.
+        """
+        path = f"/contracts/{digest}/signatures"
+        answer = _read(
+            self._transport.post(path, statement, content_type=_COSE), ContractRegistered
+        )
+        # A party that has signed before gets the receipt of that signature, which is not this one.
+        self._check_receipt(answer.registered, parse_statement(statement).leaf_hash, strict=False)
+        return answer
+
+    def revoke(self, digest: str, document: Revocation, statement: bytes) -> ContractRegistered:
+        """Register a party's revocation, its receipt verified.
+
+        Raises:
+            UntrustedAnswerError: if the receipt does not verify.
+        """
+        request = RevocationRequest(
+            document=document, statement=base64.b64encode(statement).decode()
+        )
+        answer = _read(
+            self._transport.post(f"/contracts/{digest}/revocations", request.canonical()),
+            ContractRegistered,
+        )
+        self._check_receipt(answer.registered, parse_statement(statement).leaf_hash)
+        return answer
+
+    def contracts(
+        self, *, party: str | None = None, state: ContractState | None = None
+    ) -> ContractList:
+        """Return the contracts that the caller is a party of."""
+        params = _given(party=party, state=state)
+        return _read(self._transport.get("/contracts", params=params), ContractList)
+
+    def contract_status(self, digest: str) -> ContractStatus:
+        """Return how far a contract is, and who is missing."""
+        return _read(self._transport.get(f"/contracts/{digest}"), ContractStatus)
+
+    def contract(self, digest: str) -> Contract:
+        """Return a contract, compared with its digest.
+
+        Raises:
+            UntrustedAnswerError: if it is another one.
+        """
+        contract = Contract.parse(self._transport.get(f"/contracts/{digest}/document"))
+        if contract.digest() != digest:
+            raise UntrustedAnswerError("contract", expected=digest, got=contract.digest())
+        return contract
+
+    def contract_bundle(self, digest: str) -> bytes:
+        """Return the offline bundle of a contract; the caller MUST verify it."""
+        return self._transport.get(f"/contracts/{digest}/bundle")
+
+    def submit(self, pipeline: Pipeline) -> RunStatus:
+        """Submit a pipeline.
+
+        Raises:
+            RefusedError: if the policy denies, with every reason.
+        """
+        status = _read(self._transport.post("/runs", pipeline.canonical()), RunStatus)
+        if status.pipeline != pipeline.digest():
+            raise UntrustedAnswerError("pipeline", expected=pipeline.digest(), got=status.pipeline)
+        return status
+
+    def runs(self, *, contract: str | None = None, state: RunState | None = None) -> RunList:
+        """Return the runs under the caller's contracts, newest first."""
+        params = _given(contract=contract, state=state)
+        return _read(self._transport.get("/runs", params=params), RunList)
+
+    def run(self, run: str) -> RunStatus:
+        """Return how far a run is."""
+        return _read(self._transport.get(f"/runs/{run}"), RunStatus)
+
+    def access(self, run: str) -> RunAccess:
+        """Return a capability for the clean room of a run."""
+        return _read(self._transport.post(f"/runs/{run}/access"), RunAccess)
+
+    def abandon(self, run: str) -> RunStatus:
+        """Give up a run."""
+        return _read(self._transport.post(f"/runs/{run}/abandon"), RunStatus)
+
+    def budget(self, dataset_digest: str) -> BudgetList:
+        """Return what has been spent of a data set."""
+        return _read(self._transport.get(f"/datasets/{dataset_digest}/budget"), BudgetList)
+
+    def parties(self) -> PartyList:
+        """Return the parties that the caller shares a contract with."""
+        return _read(self._transport.get("/parties"), PartyList)
+
+    def statements(
+        self,
+        *,
+        subject: str | None = None,
+        kind: str | None = None,
+        issuer: str | None = None,
+        start: int = 0,
+    ) -> StatementList:
+        """Search statements, oldest first."""
+        params = _given(subject=subject, kind=kind, issuer=issuer, start=str(start))
+        return _read(self._transport.get("/entries", params=params), StatementList)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def _check_receipt(self, entry: Registered, leaf: bytes, *, strict: bool = True) -> None:
+        named = bytes.fromhex(entry.leaf_hash.removeprefix("sha256:"))
+        if strict and named != leaf:
+            raise UntrustedAnswerError("leaf hash", expected=leaf.hex(), got=named.hex())
+        try:
+            claims = verify_receipt(
+                base64.b64decode(entry.receipt), leaf_hash=named, keys=self.log.keys
+            )
+        except (LedgerError, ValueError) as error:
+            raise _untrusted("receipt", error) from error
+        if entry.entry_id.rpartition(".")[2] != str(claims.leaf_index):
+            raise UntrustedAnswerError(
+                "entry id", expected=f"index {claims.leaf_index}", got=entry.entry_id
+            )
+
+
+class RoomClient:
+    """What a clean room can do for its own run.
+
+    What it is given is proven by the clean room's gate, not here.
+
+    Args:
+        url: The service.
+        credential: The capability of the run.
+        ca_file: PEM of the authority of the service's TLS certificate.
+        http: A configured client, such as an ASGI test client.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        credential: RunToken,
+        ca_file: Path | None = None,
+        http: httpx2.Client | None = None,
+    ) -> None:
+        self._transport = Transport(url, credential=credential, ca_file=ca_file, http=http)
+
+    def bundle(self, run: str) -> bytes:
+        """Return the offline bundle of the run's contract; the caller MUST verify it."""
+        return self._transport.get(f"/runs/{run}/bundle")
+
+    def status(self, run: str) -> RunStatus:
+        """Return how far the run is."""
+        return _read(self._transport.get(f"/runs/{run}"), RunStatus)
+
+    def nonce(self, run: str) -> NonceAnswer:
+        """Return a challenge for the attested runtime data."""
+        return _read(self._transport.post(f"/runs/{run}/nonce"), NonceAnswer)
+
+    def release(self, run: str, *, token: str) -> Released:
+        """Ask for the keys of the run.
+
+        Raises:
+            RefusedError: if evidence or policy say no.
+        """
+        body = ReleaseRequest(token=token).canonical()
+        return _read(self._transport.post(f"/runs/{run}/release", body), Released)
+
+    def progress(self, run: str, progress: Progress) -> RunStatus:
+        """Tell how far training is."""
+        answer = self._transport.post(f"/runs/{run}/progress", progress.canonical())
+        return _read(answer, RunStatus)
+
+    def report(self, run: str, document: RunReport, statement: bytes) -> ReportAccepted:
+        """Report what was done."""
+        request = ReportRequest(document=document, statement=base64.b64encode(statement).decode())
+        answer = self._transport.post(f"/runs/{run}/report", request.canonical())
+        return _read(answer, ReportAccepted)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+
+def _read(data: bytes, model: type[W]) -> W:
+    try:
+        return model.model_validate_json(data, by_name=False, by_alias=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        at = "/".join(map(str, first["loc"]))
+        raise UntrustedAnswerError(
+            f"{model.__name__}/{at}", expected="another form", got=first["msg"]
+        ) from None
+
+
+def _untrusted(what: str, error: Exception) -> UntrustedAnswerError:
+    return UntrustedAnswerError(
+        what,
+        expected="one under the pinned root",
+        got=str(error),
+        hint="compare the fingerprint with the operator's, by another way than this service",
+    )
+
+
+def _given(**params: str | None) -> dict[str, str]:
+    return {name: value for name, value in params.items() if value is not None}

@@ -1,0 +1,23 @@
+"""What an auditor and a clean room are given: all statements of a contract, and what they are about."""
+
+from __future__ import annotations
+
+from sqlmodel import Session, select
+
+from contract_service.audit.tables import AttachmentRow, DocumentRow
+from contract_service.context import Context
+from ledger.trust import log_subject
+from policies.wire.contract import contract_urn
+
+
+def contract_bundle(context: Context, session: Session, digest: str) -> bytes:
+    """Return the offline bundle of a contract, everything at one checkpoint."""
+    indexes = [0]
+    for subject in (contract_urn(digest), log_subject(context.log.origin)):
+        indexes += [entry.index for entry in context.log.entries(subject=subject)]
+    query = select(DocumentRow.content).where(
+        AttachmentRow.contract == digest, AttachmentRow.digest == DocumentRow.digest
+    )
+    documents = [*session.exec(query).all(), context.log.trust_document]
+    documents += [bundle.manifest for bundle in context.judge.bundles]
+    return context.log.bundle(indexes, documents=documents).encode()
