@@ -12,7 +12,7 @@ from policies.wire.run import Progress, Revocation, RunReport, RunState, Spent
 
 ContractState = Literal["proposed", "partially-signed", "executed", "expired", "revoked"]
 Role = Literal["tdc", "tdp", "ccrp"]
-Base64 = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9+/]{1,90000}={0,2}\z")]
+Base64 = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9+/]+={0,2}\z", max_length=90_000)]
 
 
 class RevocationRequest(Document):
@@ -40,7 +40,9 @@ class ReleaseRequest(Document):
 
     kind: ClassVar[str] = "release-request"
 
-    token: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._=-]{16,65536}\z")]
+    token: Annotated[
+        str, StringConstraints(pattern=r"\A[A-Za-z0-9._=-]+\z", min_length=16, max_length=65_536)
+    ]
     """Attestation token, as the authority gave it."""
 
 
