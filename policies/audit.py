@@ -16,11 +16,13 @@ from policies.bundle import Bundle
 from policies.decide import replay
 from policies.dossier import Dossier, Recorded, RecordRefused
 from policies.wire.decision import DecisionRecord
-from policies.wire.run import Approval, BudgetBooking, Charge, KeyRelease, RunReport
+from policies.wire.run import Approval, BudgetBooking, Charge, KeyRelease, RunReport, Spent
 
 SALT_BYTES: Final = 32
 """Before the facts in the input of a decision."""
-_BOOKED_AGAIN = 1e-6
+MILLION: Final = 10**6
+TRILLION: Final = 10**12
+_BOOKED_AGAIN: Final = 1e-6
 """Composition is deterministic; this is for another build of the same library."""
 
 
@@ -169,15 +171,34 @@ def _reported(run: _Run) -> Iterator[Finding]:
             raise RecordRefused(f"{approval.run} reports other hardware than keys were released to")
         detail: str = report.state
         if report.spent is not None:
-            if any(
-                report.spent.micro_epsilon > charge.micro_epsilon for charge in approval.charges
-            ):
-                raise RecordRefused(f"{approval.run} reports more epsilon than was approved")
+            _check_spent(run, report.spent)
             detail += (
-                f", epsilon {report.spent.micro_epsilon / 1e6:.4f} at delta "
-                f"{report.spent.delta_trillionths / 1e12:g} in {report.spent.steps} steps"
+                f", epsilon {report.spent.micro_epsilon / MILLION:.4f} at delta "
+                f"{report.spent.delta_trillionths / TRILLION:g} in {report.spent.steps} steps"
             )
         yield Finding(f"{approval.run} report", detail)
+
+
+def _check_spent(run: _Run, spent: Spent) -> None:
+    """Check that a report's epsilon is what its mechanism costs, was approved and was booked."""
+    approval = run.approval.document
+    cost = compose(
+        [event_from_json(spent.event)],
+        delta=spent.delta_trillionths / TRILLION,
+        adjacency=spent.adjacency,
+    )
+    if cost > spent.micro_epsilon / MILLION + _BOOKED_AGAIN:
+        raise RecordRefused(
+            f"{approval.run} reports epsilon {spent.micro_epsilon / MILLION}, "
+            f"its mechanism costs {cost:.6f}"
+        )
+    if any(spent.micro_epsilon > charge.micro_epsilon for charge in approval.charges):
+        raise RecordRefused(f"{approval.run} reports more epsilon than was approved")
+    for booking in run.bookings:
+        if booking.document.state == "settled" and any(
+            charge.event != spent.event for charge in booking.document.charges
+        ):
+            raise RecordRefused(f"{approval.run} was booked as another mechanism than reported")
 
 
 def _budgets(dossier: Dossier, runs: list[_Run]) -> Iterator[Finding]:
@@ -194,7 +215,7 @@ def _budgets(dossier: Dossier, runs: list[_Run]) -> Iterator[Finding]:
             )
         yield Finding(
             f"budget of {limit.dataset}",
-            f"epsilon {micro_epsilon(spent) / 1e6:.4f} of {limit.total.epsilon} "
+            f"epsilon {micro_epsilon(spent) / MILLION:.4f} of {limit.total.epsilon} "
             f"at delta {limit.total.delta:g}, {len(booked)} runs",
         )
 

@@ -1,0 +1,343 @@
+"""Writes a log about one run on a real sequencer, and lets a test bend each document of it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ledger.identity import Identity
+from ledger.sequencer import Sequencer
+from ledger.store import Store
+from ledger.trust import LogKeys
+from ledger.verify import VerifiedLog, verify_bundle
+from policies.accounting import PrivacyPlan, event_to_json, micro_epsilon, plan
+from policies.bundle import load_bundle
+from policies.decide import Policy, record
+from policies.dossier import Dossier, read_dossier
+from policies.facts import BudgetAfter, contract_facts, training_facts
+from policies.parameters import most_parameters
+from policies.wire.base import Document
+from policies.wire.contract import Contract
+from policies.wire.pipeline import Pipeline
+from policies.wire.run import (
+    Approval,
+    BudgetBooking,
+    Charge,
+    Executed,
+    KeyRelease,
+    Revocation,
+    RunReport,
+    Spent,
+)
+from tests.samples import contract_json
+from tests.unit.ledger.makers import enclave, log_keys, party
+
+NOW = 1_790_000_000
+RUN = "run-" + "a" * 26
+HOST_DATA = "b" * 64
+TOKEN = b"header.payload.signature"
+
+Bend = Callable[[Any], Any]
+
+
+@cache
+def _plan() -> PrivacyPlan:
+    return plan(epsilon=8.0, delta=0.0005, sampling_rate=0.2, steps=10, adjacency="add-remove")
+
+
+def same(document: Any) -> Any:
+    """Leave a document as it is."""
+    return document
+
+
+@dataclass
+class Record:
+    """One contract, one run, everything as it should be but for what `bends` names."""
+
+    folder: Path
+    bends: dict[str, Bend] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
+    """Steps that are not written."""
+    issuers: dict[str, Identity] = field(default_factory=dict)
+    """Who signs a document in place of whom it behoves."""
+    keys: LogKeys = field(init=False)
+    root: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keys, trusted = log_keys()
+        self.root = trusted.root_fingerprint
+        self.room = enclave()
+        names = {"tdc": "Developer", "a": "Hospital-A", "b": "Hospital-B", "ccrp": "Cloud"}
+        self.parties = {role: party(name) for role, name in names.items()}
+        self.contract = self._contract()
+        self.pipeline = self._pipeline()
+
+    def _contract(self) -> Contract:
+        text = contract_json()
+        dids = {role: identity.did for role, identity in self.parties.items()}
+        text["tdc"]["id"] = text["output"]["recipient"] = dids["tdc"]
+        text["baseModels"][0]["provider"] = dids["tdc"]
+        text["ccrp"]["id"] = dids["ccrp"]
+        for index, role in enumerate(("a", "b")):
+            text["tdps"][index]["id"] = text["datasets"][index]["provider"] = dids[role]
+        text["policy"]["digest"] = load_bundle().digest
+        text["policy"]["version"] = load_bundle().version
+        return Contract.from_json(text)
+
+    def _pipeline(self) -> Pipeline:
+        return Pipeline.from_json(pipeline_json(self.contract.digest()))
+
+    def dossier(self) -> Dossier:
+        """Write the log and return what it proves."""
+        return read_dossier(self.log(), contract_digest=self.contract.digest())
+
+    def log(self) -> VerifiedLog:
+        """Write the log, export it and verify the export."""
+        with self._sequencer() as sequencer:
+            writer = _Writer(self, sequencer)
+            for step in STEPS:
+                if step.__name__ not in self.left_out:
+                    step(writer)
+            bundle = sequencer.bundle(
+                range(sequencer.size), documents=writer.documents, inputs=writer.inputs
+            )
+        return verify_bundle(bundle, root_fingerprint=self.root, at=NOW)
+
+    @contextmanager
+    def _sequencer(self) -> Iterator[Sequencer]:
+        store = Store(f"sqlite:///{self.folder / secrets.token_hex(4)}.db")
+        try:
+            with Sequencer(store, keys=self.keys, clock=lambda: NOW) as sequencer:
+                yield sequencer
+        finally:
+            store.close()
+
+
+class _Writer:
+    def __init__(self, record: Record, sequencer: Sequencer) -> None:
+        self.record, self.sequencer = record, sequencer
+        self.contract, self.pipeline = record.contract, record.pipeline
+        self.documents: list[bytes] = [self.contract.canonical(), self.pipeline.canonical(), TOKEN]
+        self.inputs: dict[str, bytes] = {}
+        self.signatures: dict[str, bytes] = {}
+        self.plan = _plan()
+        self.charges = tuple(
+            Charge(
+                dataset=item.id,
+                tdc=self.contract.tdc.id,
+                micro_epsilon=8_000_000,
+                delta_trillionths=500_000_000,
+                event=event_to_json(self.plan.event),
+            )
+            for item in self.contract.datasets
+        )
+
+    def state(self, name: str, document: Document, *, by: Identity | None = None) -> bytes:
+        document = self.record.bends.get(name, same)(document)
+        self.documents.append(document.canonical())
+        signer = self.record.issuers.get(name) or by or self.record.keys.identity
+        return self.issue(document.canonical(), document.kind, signer)
+
+    def issue(self, content: bytes, kind: str, by: Identity) -> bytes:
+        statement = by.issue(
+            payload_hash=hashlib.sha256(content).digest(),
+            kind=kind,
+            subject=self.contract.urn,
+            issued_at=NOW - 10,
+        )
+        return self.sequencer.register(statement).leaf_hash
+
+    def decide(self, name: str, *, run: str) -> str:
+        facts = training_facts(
+            contract_facts(
+                self.contract,
+                signatures={party.id: NOW - 10 for party in self.contract.parties},
+                executed=True,
+                revoked_by=(),
+                now=NOW,
+            ),
+            self.pipeline,
+            parameters=most_parameters(self.pipeline, self.contract),
+            budgets=[BudgetAfter(item.id, 8_000_000, 8_000_000) for item in self.contract.datasets],
+        )
+        decision = Policy.embedded().training(facts)
+        assert decision.allow, decision.reasons
+        salt = b"s" * 32
+        entry = record(
+            decision,
+            facts,
+            salt=salt,
+            decision_id=name,
+            decided_at=NOW,
+            pipeline=self.pipeline.digest(),
+            run=run,
+        )
+        self.inputs[f"decision/{name}"] = self.record.bends.get("input", same)(
+            salt + facts.canonical()
+        )
+        self.state(name, entry)
+        return name
+
+
+def signatures(writer: _Writer) -> None:
+    for role, identity in writer.record.parties.items():
+        if f"signature-{role}" in writer.record.left_out:
+            continue
+        content = writer.record.bends.get(f"signature-{role}", same)(writer.contract.canonical())
+        writer.signatures[identity.did] = writer.issue(content, "signature", identity)
+
+
+def executed(writer: _Writer) -> None:
+    leaves = [writer.signatures.get(each.id, b"\0" * 32) for each in writer.contract.parties]
+    writer.state(
+        "executed",
+        Executed(
+            contract=writer.contract.digest(),
+            signatures=tuple("sha256:" + leaf.hex() for leaf in leaves),
+            executed_at=NOW,
+        ),
+    )
+
+
+def decided(writer: _Writer) -> None:
+    writer.decide("dec-training", run=RUN)
+
+
+def approved(writer: _Writer) -> None:
+    writer.state(
+        "approval",
+        Approval(
+            run=RUN,
+            contract=writer.contract.digest(),
+            pipeline=writer.pipeline.digest(),
+            decision="dec-training",
+            approved_at=datetime.fromtimestamp(NOW, UTC),
+            expires_at=datetime.fromtimestamp(NOW + 3600, UTC),
+            charges=writer.charges,
+        ),
+    )
+
+
+def _booking(writer: _Writer, state: str) -> None:
+    value = {
+        "run": RUN,
+        "contract": writer.contract.digest(),
+        "state": state,
+        "reason": state,
+        "charges": [charge.to_json() for charge in writer.charges],
+        "bookedAt": NOW,
+    }
+    writer.state(state, BudgetBooking.from_json(value))
+
+
+def reserved(writer: _Writer) -> None:
+    _booking(writer, "reserved")
+
+
+def revoked(writer: _Writer) -> None:
+    document = Revocation(
+        contract=writer.contract.digest(),
+        reason="no longer wanted",
+        revoked_at=datetime.fromtimestamp(NOW, UTC),
+    )
+    writer.state("revocation", document, by=writer.record.parties["a"])
+
+
+def released(writer: _Writer) -> None:
+    writer.state(
+        "release",
+        KeyRelease(
+            run=RUN,
+            contract=writer.contract.digest(),
+            pipeline=writer.pipeline.digest(),
+            allowed=True,
+            decision="dec-training",
+            keys=("https://127.0.0.1:8443/keys/mri-a-key",),
+            token="sha256:" + hashlib.sha256(TOKEN).hexdigest(),
+            nonce="sha256:" + "e" * 64,
+            host_data=HOST_DATA,
+            measurement="d" * 96,
+            report_key=writer.record.room.did,
+            released_at=NOW,
+        ),
+    )
+
+
+def reported(writer: _Writer) -> None:
+    charge = writer.charges[0]
+    document = RunReport(
+        run=RUN,
+        contract=writer.contract.digest(),
+        pipeline=writer.pipeline.digest(),
+        state="completed",
+        reason="completed",
+        host_data=HOST_DATA,
+        measurement="d" * 96,
+        datasets=(),
+        spent=Spent(
+            micro_epsilon=micro_epsilon(writer.plan.cost),
+            delta_trillionths=500_000_000,
+            steps=10,
+            noise_multiplier=1.0,
+            sampling_rate=0.2,
+            max_grad_norm=0.5,
+            unit="patient",
+            adjacency="add-remove",
+            event=copy.deepcopy(charge.event),
+        ),
+        model="sha256:" + "f" * 64,
+        started_at=NOW,
+        finished_at=NOW,
+    )
+    writer.state("report", document, by=writer.record.room)
+
+
+def settled(writer: _Writer) -> None:
+    _booking(writer, "settled")
+
+
+STEPS = (signatures, executed, decided, approved, reserved, revoked, released, reported, settled)
+BEFORE_RELEASE = {"revoked", "released", "reported", "settled", "reserved"}
+
+
+def pipeline_json(contract: str) -> dict[str, Any]:
+    """Return a pipeline that the sample contract allows."""
+    return {
+        "version": "1.0",
+        "contract": contract,
+        "name": "segment",
+        "pipeline": [
+            {"name": "DirectoryJoin", "config": {"datasets": ["mri-a", "mri-b"]}},
+            {
+                "name": "Train_DL",
+                "config": {
+                    "model": {"kind": "unet2d", "inChannels": 1, "outChannels": 1},
+                    "baseWeights": "base",
+                    "dataset": {"kind": "slices", "size": [64, 64]},
+                    "loss": {"class": "BCEWithLogitsLoss", "params": {}},
+                    "optimizer": {"name": "Adam", "params": {"lr": 0.003}},
+                    "steps": 10,
+                    "batchSize": 88,
+                    "isPrivate": True,
+                    "privacyParams": {
+                        "epsilon": 8.0,
+                        "delta": 0.0005,
+                        "maxGradNorm": 0.5,
+                        "unit": "patient",
+                        "adjacency": "add-remove",
+                    },
+                    "metrics": ["dice_score"],
+                    "taskType": "segmentation",
+                    "output": "safetensors",
+                },
+            },
+        ],
+    }
