@@ -42,7 +42,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> Answer:
     """Fetch everything that an auditor needs about a contract, as one file."""
-    data = connect(session).bundle(contract)
+    data = connect(session).contract_bundle(contract)
     entries = len(Bundle.parse(data).entries)
     write_new(out, data, overwrite=overwrite)
     return Answer(

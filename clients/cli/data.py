@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -89,12 +90,13 @@ def seal_(
 ) -> Answer:
     """Encrypt a data set or base weights under this party's key, and write the offer for it."""
     card = own_card(session.home)
+    key_name = re.sub(r"[^a-z0-9-]", "-", file_id.lower()) + "-key"
     sealed_path = out or Path(f"{file_id}.sealed")
     offer_path = offer or Path(f"{file_id}.offer.json")
     if offer_path.exists():
         raise UsageError(f"{offer_path} exists already")
     units = _units(source) if what is What.DATASET else None
-    key = KeyRef(vault=session.settings.need("vault").rstrip("/"), name=f"{file_id.lower()}-key")
+    key = KeyRef(vault=session.settings.need("vault").rstrip("/"), name=key_name)
     url = f"{session.settings.need('blobs').rstrip('/')}/{sealed_path.name}"
     kek = own_kek(session.open_keystore(), key.name, kind=key_kind)
     sealed_path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,6 +137,7 @@ def upload(
         raise Refused(f"{sealed}: expected {file.digest}, got {digest}")
     store, name = split_blob_url(file.url)
     open_store(store).upload(sealed, name=name, overwrite=overwrite)
+    session.out.note(f"uploaded to {store}")
     return Answer(
         {"url": file.url, "digest": file.digest, "size": file.size},
         f"uploaded {file.id}: {file.size} bytes, {file.digest}\n{file.url}",

@@ -40,3 +40,14 @@ def own_kek(keystore: Keystore, name: str, *, kind: KekKind) -> SealingKek:
     if not keystore.has(stored):
         keystore.write_private_key(stored, rsa.generate_private_key(65537, RSA_BITS))
     return RsaPublicKek(name, keystore.read_rsa_key(stored).public_key())
+
+
+def own_private_kek(keystore: Keystore, name: str) -> bytes | rsa.RSAPrivateKey:
+    """Return the secret of a key that this party has sealed with.
+
+    Raises:
+        NotFoundError: when this home holds no such key.
+    """
+    if keystore.has(f"kek-{KekKind.OCT}-{name}"):
+        return keystore.read(f"kek-{KekKind.OCT}-{name}")
+    return keystore.read_rsa_key(f"kek-{KekKind.RSA}-{name}")

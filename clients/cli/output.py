@@ -8,6 +8,7 @@ depends on colour.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from policies.errors import Denied, DepaError, DocumentError
 from policies.wire.run import Progress as RunProgress
 
 Failure = DepaError | LedgerError
+_PIPE_WIDTH = 4000
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,19 @@ class Bars:
         )
 
 
+def _stdout_console() -> Console:
+    # Programs that read a table want each row on one line.
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    return Console(highlight=False, soft_wrap=True, width=width)
+
+
 @dataclass
 class Output:
     """The two streams of one command."""
 
     as_json: bool = False
     quiet: bool = False
-    _stdout: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    _stdout: Console = field(default_factory=_stdout_console)
     _stderr: Console = field(
         default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True)
     )
