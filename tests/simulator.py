@@ -50,9 +50,13 @@ def machine() -> UnsafeSimulatedMachine:
     return UnsafeSimulatedMachine(Path(folder.name), now=NOW - timedelta(days=1))
 
 
-@cache
 def token_key(issuer: str = ISSUER) -> TokenKey:
     """Return the session's key of an attestation service."""
+    return _token_key(issuer)
+
+
+@cache
+def _token_key(issuer: str) -> TokenKey:
     return make_token_key(issuer, now=NOW - timedelta(days=1))
 
 

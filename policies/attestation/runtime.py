@@ -143,10 +143,10 @@ def rsa_key(jwk: Mapping[str, Any], *, claim: str) -> rsa.RSAPublicKey:
     """
     n = int.from_bytes(decode_base64url(jwk.get("n"), claim=f"{claim}.n"), "big")
     e = int.from_bytes(decode_base64url(jwk.get("e"), claim=f"{claim}.e"), "big")
-    if not _MIN_RSA_BITS <= n.bit_length() <= _MAX_RSA_BITS or e != 65537:
+    if not _MIN_RSA_BITS <= n.bit_length() <= _MAX_RSA_BITS or not n & 1 or e != 65537:
         raise EvidenceError(
             claim,
-            expected=f"{_MIN_RSA_BITS} to {_MAX_RSA_BITS} bits, e = 65537",
+            expected=f"odd, {_MIN_RSA_BITS} to {_MAX_RSA_BITS} bits, e = 65537",
             got=f"{n.bit_length()} bits, e of {e.bit_length()} bits",
         )
     try:
