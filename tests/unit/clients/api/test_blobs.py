@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from clients.api.blobs import (
     BlobMissingError,
     FolderStore,
     check_name,
+    copy,
     download,
     open_store,
+    publish,
     split_blob_url,
 )
 from clients.api.errors import UntrustedAnswerError
@@ -183,3 +186,23 @@ def test_an_azure_url_chooses_azure_and_keeps_its_folder() -> None:
     store = open_store("https://account.blob.core.windows.net/sealed/icmr")
     assert isinstance(store, AzureStore)
     assert store.url("a.sealed") == "https://account.blob.core.windows.net/sealed/icmr/a.sealed"
+
+
+@pytest.mark.parametrize(("total", "got"), [(4, "more"), (6, "5 bytes")])
+def test_a_stream_of_another_length_is_refused(total: int, got: str) -> None:
+    with pytest.raises(UntrustedAnswerError, match=f"expected {total} bytes, got {got}"):
+        copy(io.BytesIO(b"12345"), io.BytesIO(), total=total)
+
+
+def test_a_name_taken_in_the_meantime_is_not_overwritten(tmp_path: Path) -> None:
+    scratch, target = tmp_path / "scratch", tmp_path / "target"
+    scratch.write_text("late")
+    target.write_text("first")
+    with pytest.raises(BlobExistsError, match="target exists"):
+        publish(scratch, target, overwrite=False)
+    assert target.read_text() == "first"
+
+
+def test_a_file_is_no_folder_store(source: Path) -> None:
+    with pytest.raises(BlobError, match="is not a folder"):
+        open_store(source.as_uri())
