@@ -130,6 +130,13 @@ class RefusedError(Denied):
         super().__init__(decision)
         self.decision_id = decision_id
         self.slug = slug
+        self.because = ""
+        """What the policy could only see as missing facts, in the words of who looked."""
+
+    def __str__(self) -> str:
+        count = len(self.decision.reasons)
+        text = f"the {self.decision.entrypoint} policy denies for {count} reason(s)"
+        return f"{self.because}; {text}" if self.because else text
 
 
 def install(app: FastAPI) -> None:

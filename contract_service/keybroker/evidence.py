@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx2
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -39,10 +40,16 @@ class Evidence:
 
 
 class Authorities:
-    """The keys of the attestation authorities that contracts name, each fetched from itself."""
+    """The keys of the attestation authorities that contracts name, each fetched from itself.
 
-    def __init__(self, *, ca_file: Path | None) -> None:
+    Args:
+        ca_file: PEM of the root of their TLS certificates; the system's roots without it.
+        http: A configured client, such as an ASGI test client.
+    """
+
+    def __init__(self, *, ca_file: Path | None = None, http: httpx2.Client | None = None) -> None:
         self._ca_file = ca_file
+        self._http = http
         self._lock = threading.Lock()
         self._known: dict[str, AuthorityKeys] = {}
 
@@ -50,7 +57,7 @@ class Authorities:
         """Return the keys of an authority."""
         with self._lock:
             if issuer not in self._known:
-                self._known[issuer] = AuthorityKeys({issuer: self._ca_file})
+                self._known[issuer] = AuthorityKeys({issuer: self._ca_file}, http=self._http)
             return self._known[issuer]
 
     def verify(self, token: str, *, contract: Contract, now: int) -> Evidence:

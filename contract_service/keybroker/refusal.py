@@ -30,8 +30,7 @@ class ReleaseRefused(RefusedError):
         slug = "release-refused" if because is None else because.code
         super().__init__(judgement.decision, decision_id=judgement.decision_id, slug=slug)
         if because is not None:
-            # What the policy could only see as missing facts, in the words of who looked.
-            self.args = (f"{because}; {self}",)
+            self.because = str(because)
             self.hint = because.hint or self.hint
 
 

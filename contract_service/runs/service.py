@@ -24,6 +24,7 @@ from contract_service.runs.tables import NonceRow, RunRow
 from policies.attestation.runtime import encode_base64url
 from policies.facts import training_facts
 from policies.parameters import most_parameters
+from policies.wire.base import sha256
 from policies.wire.contract import Contract
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import Approval, Charge, Progress
@@ -143,7 +144,7 @@ class Runs:
             given = session.exec(select(NonceRow.digest).where(NonceRow.run == run)).all()
             if len(given) >= _MAX_NONCES:
                 raise ConflictError("too-many-nonces", f"{run} was given {len(given)} nonces")
-            session.add(NonceRow(digest=nonce_digest(nonce), run=run, expires_at=expires_at))
+            session.add(NonceRow(digest=sha256(nonce.encode()), run=run, expires_at=expires_at))
         return NonceAnswer(nonce=nonce, expires_at=expires_at)
 
     def progress(self, run: str, body: bytes) -> RunStatus:
@@ -253,8 +254,3 @@ class Runs:
 def capability_hash(token: str) -> str:
     """Return what is stored of a capability."""
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def nonce_digest(nonce: str) -> str:
-    """Return what is stored of a nonce."""
-    return hashlib.sha256(nonce.encode()).hexdigest()

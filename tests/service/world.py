@@ -1,0 +1,404 @@
+"""A whole service in this process: parties, contract, clean room, attestation and vault, none of them faked.
+
+The hardware is simulated, the vault is the embedded one without its TLS, and time stands still
+until a test moves it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from clients.api.answers import ContractRegistered, Released, RunStatus
+from clients.api.errors import NetworkError, ProblemDocument, service_error
+from clients.api.service import RoomClient, ServiceClient
+from clients.api.transport import PartyCredential, RunToken, Transport
+from contract_service.app import create_app
+from contract_service.init import init_home, load_home
+from contract_service.keybroker.evidence import Authorities
+from contract_service.settings import Settings
+from deploy.local import attestation
+from deploy.local.vault.app import Call, Vault, VaultSettings
+from deploy.local.vault.errors import VaultError
+from deploy.local.vault.release import ReleaseSigner
+from deploy.local.vault.store import KeyStore
+from ledger.did import did_jwk_for
+from ledger.identity import Identity
+from policies.attestation.release_policy import build_release_policy
+from policies.attestation.runtime import encode_base64url
+from policies.bundle import load_bundle
+from policies.wire.base import sha256
+from policies.wire.contract import Contract, contract_urn
+from policies.wire.pipeline import Pipeline
+from policies.wire.run import Revocation, RunReport, Spent
+from tests import simulator
+from tests.samples import contract_json
+from tests.simulator import NOW, SimulatedVerifier, party
+
+PASSPHRASE = "correct horse battery"
+ORIGIN = "https://service.test"
+LOG_ORIGIN = "service.test/log"
+VAULT = "https://vault.test"
+TDC, TDP_A, TDP_B, CCRP = "Developer", "Hospital-A", "Hospital-B", "Cloud"
+SECRET = b"k" * 32
+
+
+class Clock:
+    """Time that only tests move."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def identity(name: str) -> Identity:
+    """Return the signing identity of a made-up party."""
+    who = party(name)
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    chain = tuple(cert.public_bytes(Encoding.DER) for cert in who.chain)
+    return Identity(did=who.did, chain=chain, private_key=who.key)
+
+
+def contract(**changes: Any) -> Contract:
+    """Return a contract between the made-up parties under the shipped policy."""
+    value = json.loads(_with_real_parties(json.dumps(contract_json())))
+    value["policy"] = {
+        "id": "depa",
+        "version": load_bundle().version,
+        "digest": load_bundle().digest,
+    }
+    value["attestation"]["authorities"] = [simulator.ISSUER]
+    value["attestation"]["hostData"] = [simulator.HOST_DATA]
+    value["attestation"]["minimumGuestSvn"] = 2
+    for index, dataset in enumerate(value["datasets"]):
+        dataset["digest"] = sha256(f"sealed {index}".encode())
+    for item in (*value["datasets"], *value["baseModels"]):
+        item["key"]["vault"] = VAULT
+    return Contract.parse(json.dumps(value | changes).encode())
+
+
+def _with_real_parties(text: str) -> str:
+    from tests.samples import did
+
+    for name in (TDC, TDP_A, TDP_B, CCRP):
+        text = text.replace(json.dumps(did(name)), json.dumps(party(name).did))
+    return text
+
+
+def pipeline(agreed: Contract, **train: Any) -> Pipeline:
+    """Return a pipeline under a contract."""
+    config = {
+        "model": {"kind": "unet2d", "inChannels": 1, "outChannels": 1},
+        "baseWeights": "base",
+        "dataset": {"kind": "slices", "size": [32, 32]},
+        "loss": {"class": "BCEWithLogitsLoss", "params": {}},
+        "optimizer": {"name": "Adam", "params": {"lr": 0.003}},
+        "steps": 40,
+        "batchSize": 44,
+        "isPrivate": True,
+        "privacyParams": {
+            "epsilon": 8.0,
+            "delta": 0.0005,
+            "maxGradNorm": 0.5,
+            "unit": "patient",
+            "adjacency": "add-remove",
+        },
+        "metrics": ["dice_score"],
+        "taskType": "segmentation",
+        "output": "safetensors",
+        **train,
+    }
+    return Pipeline.from_json(
+        {
+            "version": "1.0",
+            "contract": agreed.digest(),
+            "name": "tumours",
+            "pipeline": [
+                {"name": "DirectoryJoin", "config": {"datasets": ["mri-a", "mri-b"]}},
+                {"name": "Train_DL", "config": config},
+            ],
+        }
+    )
+
+
+def sign_contract(agreed: Contract, name: str, *, now: float) -> bytes:
+    """Return a party's signature statement."""
+    return identity(name).issue(
+        payload_hash=hashlib.sha256(agreed.canonical()).digest(),
+        kind="signature",
+        subject=agreed.urn,
+        issued_at=int(now),
+    )
+
+
+@dataclass
+class InProcessVault:
+    """The embedded vault, called without its HTTP; counts what it was asked for."""
+
+    vault: Vault
+    credential: PartyCredential
+    clock: Clock
+    asked: list[str] = field(default_factory=list)
+    down: bool = False
+
+    def release(self, *, vault: str, name: str, token: str, nonce: str) -> str:
+        if self.down:
+            raise NetworkError("the vault does not answer")
+        self.asked.append(name)
+        body = {"target": token, "nonce": nonce, "enc": "RSA_AES_KEY_WRAP_256"}
+        answer = self.call("POST", f"keys/{name}/release", body, who=self.credential)
+        return str(answer["value"])
+
+    def add_key(self, name: str, *, owner: PartyCredential, policy: bytes) -> None:
+        body = {
+            "key": {"kty": "oct-HSM", "key_ops": ["wrapKey"], "k": encode_base64url(SECRET)},
+            "attributes": {"exportable": True},
+            "release_policy": {"data": encode_base64url(policy)},
+        }
+        self.call("PUT", f"keys/{name}", body, who=owner)
+
+    def call(
+        self, method: str, path: str, body: Mapping[str, Any], *, who: PartyCredential
+    ) -> dict[str, Any]:
+        bearer = who.bearer(audience="https://vault.azure.net", now=self.clock())
+        request = Call(
+            method=method,
+            path=tuple(path.split("/")),
+            authorization=f"Bearer {bearer}",
+            body=json.dumps(body).encode(),
+            now=datetime.fromtimestamp(self.clock(), UTC),
+        )
+        try:
+            return self.vault.answer(request) or {}
+        except VaultError as error:
+            problem = {"type": "urn:depa:problem:vault-refused", "detail": str(error)}
+            raise service_error(
+                ProblemDocument.from_json(problem, status=error.status)
+            ) from error
+
+
+@dataclass
+class World:
+    """A running service and everybody around it."""
+
+    folder: Path
+    clock: Clock
+    app: FastAPI
+    http: TestClient
+    vault: InProcessVault
+    root: str
+
+    def client(self, name: str = TDC) -> ServiceClient:
+        """Return a verifying client of a party."""
+        transport = Transport(
+            ORIGIN, credential=party(name), http=self.http, clock=self.clock, pause=lambda _: None
+        )
+        return ServiceClient(transport, root_fingerprint=self.root, clock=self.clock)
+
+    def request(
+        self, method: str, path: str, name: str | None = TDC, **options: Any
+    ) -> httpx2.Response:
+        """Send a raw request as a party."""
+        headers = dict(options.pop("headers", {}))
+        if name is not None:
+            headers["Authorization"] = "Bearer " + party(name).bearer(
+                audience=ORIGIN, now=self.clock()
+            )
+        return self.http.request(method, path, headers=headers, **options)
+
+    def executed(self, **changes: Any) -> Contract:
+        """Return a contract that all parties have signed, its keys in the vault."""
+        agreed = contract(**changes)
+        self.client(TDC).propose(agreed)
+        for name in (TDC, TDP_A, TDP_B, CCRP):
+            self.sign(agreed, name)
+        self.import_keys(agreed)
+        return agreed
+
+    def sign(self, agreed: Contract, name: str) -> ContractRegistered:
+        statement = sign_contract(agreed, name, now=self.clock())
+        return self.client(name).sign(agreed.digest(), statement)
+
+    def revoke(self, agreed: Contract, name: str) -> ContractRegistered:
+        at = datetime.fromtimestamp(int(self.clock()), UTC)
+        document = Revocation(contract=agreed.digest(), reason="study ended", revoked_at=at)
+        statement = identity(name).issue(
+            payload_hash=hashlib.sha256(document.canonical()).digest(),
+            kind="revocation",
+            subject=agreed.urn,
+            issued_at=int(self.clock()),
+        )
+        return self.client(name).revoke(agreed.digest(), document, statement)
+
+    def import_keys(self, agreed: Contract) -> None:
+        policy = build_release_policy(
+            agreed.digest(),
+            authorities=agreed.attestation.authorities,
+            host_data=agreed.attestation.host_data,
+        )
+        for item in (*agreed.datasets, *agreed.base_models):
+            self.vault.add_key(item.key.name, owner=party(TDP_A), policy=policy)
+
+    def approved(self, agreed: Contract, **train: Any) -> RunStatus:
+        return self.client().submit(pipeline(agreed, **train))
+
+    def room(self, run: str) -> Room:
+        """Start a clean room for a run: it has a capability, and nothing else yet."""
+        access = self.client().access(run)
+        client = RoomClient(ORIGIN, credential=RunToken(access.token), http=self.http)
+        return Room(self, run, access.token, client)
+
+
+@dataclass
+class Room:
+    """A clean room on simulated hardware."""
+
+    world: World
+    run: str
+    capability: str
+    client: RoomClient
+
+    def evidence(self, **changes: Any) -> simulator.Evidence:
+        """Return honest evidence for this run, with a fresh nonce, or bent."""
+        status = self.client.status(self.run)
+        if "nonce" not in changes:
+            changes["nonce"] = self.client.nonce(self.run).nonce
+        values = {"contract": status.contract, "run": self.run, "pipeline": status.pipeline}
+        return simulator.bend(**(values | changes))
+
+    def token(self, **changes: Any) -> str:
+        now = datetime.fromtimestamp(self.world.clock(), UTC)
+        return self.evidence(**changes).token(now=now)
+
+    def release(self, token: str | None = None) -> Released:
+        return self.client.release(self.run, token=token or self.token())
+
+    def report(self, **changes: Any) -> tuple[RunReport, bytes]:
+        """Return an honest report and its statement, or a bent one."""
+        status = self.client.status(self.run)
+        claims = simulator.evidence_claims()
+        values: dict[str, Any] = {
+            "run": self.run,
+            "contract": status.contract,
+            "pipeline": status.pipeline,
+            "state": "completed",
+            "reason": "completed",
+            "host_data": simulator.HOST_DATA,
+            "measurement": claims.measurement,
+            "datasets": (sha256(b"sealed 0"), sha256(b"sealed 1")),
+            "spent": spent(),
+            "model": sha256(b"model"),
+            "model_url": "file:///blobs/output/model.sealed",
+            "started_at": int(self.world.clock()),
+            "finished_at": int(self.world.clock()),
+        }
+        report = RunReport(**(values | changes))
+        return report, sign_report(report, now=self.world.clock())
+
+
+def spent(steps: int = 40) -> Spent:
+    """Return what `steps` steps of the sample pipeline cost, or a little less."""
+    from policies import accounting
+
+    plan = accounting.plan(
+        epsilon=8.0, delta=0.0005, sampling_rate=0.1, steps=40, adjacency="add-remove"
+    )
+    event = plan.event_after(steps)
+    cost = accounting.compose([event], delta=0.0005, adjacency="add-remove")
+    return Spent(
+        micro_epsilon=accounting.micro_epsilon(cost),
+        delta_trillionths=accounting.delta_trillionths(0.0005),
+        steps=steps,
+        noise_multiplier=plan.noise_multiplier,
+        sampling_rate=0.1,
+        max_grad_norm=0.5,
+        unit="patient",
+        adjacency="add-remove",
+        event=accounting.event_to_json(event),
+    )
+
+
+def sign_report(report: RunReport, *, now: float, **changes: Any) -> bytes:
+    """Return the statement of the attested report key about a report."""
+    key = simulator.room_keys().report
+    values: dict[str, Any] = {
+        "payload_hash": hashlib.sha256(report.canonical()).digest(),
+        "kind": "run-report",
+        "subject": contract_urn(report.contract),
+        "issued_at": int(now),
+    }
+    signer = Identity(did=did_jwk_for(key.public_key()), chain=(), private_key=key)
+    return signer.issue(**(values | changes))
+
+
+def settings(folder: Path, **changes: Any) -> Settings:
+    values = {"home": folder / "service", "origin": ORIGIN, "DEPA_PASSPHRASE": PASSPHRASE}
+    return Settings(**(values | {"settle_seconds": 3600.0} | changes))
+
+
+@contextmanager
+def running(folder: Path, *, clock: Clock | None = None, **changes: Any) -> Iterator[World]:
+    """Run a service on a folder; a second time, it goes on where it was."""
+    clock = clock or Clock(NOW.timestamp())
+    configured = settings(folder, **changes)
+    if not configured.home.exists():
+        init_home(
+            configured.home,
+            passphrase=PASSPHRASE,
+            origin=LOG_ORIGIN,
+            organization="Operator",
+            now=int(clock()),
+        )
+    home = load_home(configured.home, passphrase=PASSPHRASE, now=int(clock()))
+    with ExitStack() as stack:
+        store = KeyStore(folder / "vault.db", passphrase=b"vault passphrase", cost=1 << 10)
+        stack.callback(store.close)
+        vault = in_process_vault(store, home.identity, clock)
+        authority = attestation_client()
+        stack.callback(authority.close)
+        app = create_app(
+            configured, clock=clock, vaults=vault, authorities=Authorities(http=authority)
+        )
+        http = stack.enter_context(
+            TestClient(app, base_url=ORIGIN, raise_server_exceptions=False)
+        )
+        yield World(folder, clock, app, http, vault, home.fingerprint)
+
+
+def in_process_vault(store: KeyStore, service: Identity, clock: Clock) -> InProcessVault:
+    """Return the hospital's vault, which lets the service ask for releases."""
+    from cryptography import x509
+
+    key = simulator.token_key(VAULT)
+    vault = Vault(
+        VaultSettings(url=VAULT, owner=party(TDP_A).did, releasers=(service.did,)),
+        store=store,
+        verifier=SimulatedVerifier(),
+        signer=ReleaseSigner(key.key, (key.certificate,)),
+    )
+    chain = tuple(map(x509.load_der_x509_certificate, service.chain))
+    return InProcessVault(vault, PartyCredential(service.did, service.private_key, chain), clock)  # type: ignore[arg-type]
+
+
+def attestation_client() -> TestClient:
+    """Return a client of the attestation service, for its keys."""
+    app = attestation.create_app(
+        simulator.ISSUER,
+        key=simulator.token_key(),
+        roots=simulator.machine().roots,
+        endorsers=(simulator.machine().endorser,),
+    )
+    return TestClient(app, base_url=simulator.ISSUER)
