@@ -7,6 +7,7 @@ caller's.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -59,8 +60,7 @@ def load_chain(chain: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
                 f"certificate {position}: at most {MAX_CERTIFICATE_BYTES} bytes, not {len(der)}"
             )
         try:
-            certificate = x509.load_der_x509_certificate(der)
-            _read_all(certificate)
+            certificate = _load(der)
         except _UNREADABLE as error:
             raise FormatError(
                 f"certificate {position}: not X.509 DER ({type(error).__name__})"
@@ -69,9 +69,12 @@ def load_chain(chain: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
     return tuple(certificates)
 
 
-def _read_all(certificate: x509.Certificate) -> tuple[object, ...]:
-    """Read every part that is looked at later: the library parses, and raises, on first use."""
-    return (
+@functools.lru_cache(maxsize=256)
+def _load(der: bytes) -> x509.Certificate:
+    """Parse a certificate; the same few parties come again and again."""
+    certificate = x509.load_der_x509_certificate(der)
+    # The library parses a part, and raises, when it is first read: what is read later is read here.
+    _ = (
         certificate.subject,
         certificate.issuer,
         certificate.extensions,
@@ -80,6 +83,7 @@ def _read_all(certificate: x509.Certificate) -> tuple[object, ...]:
         certificate.signature_hash_algorithm,
         certificate.public_key(),
     )
+    return certificate
 
 
 def verify_chain(certificates: Sequence[x509.Certificate]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Column, Engine, LargeBinary, event, insert, update
+from sqlalchemy import Column, Engine, LargeBinary, event, func, insert, update
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel, col, select
@@ -59,12 +59,15 @@ class Store:
         """Open the database and make the tables if there are none.
 
         Args:
-            url: `sqlite:///<path>` or `postgresql+psycopg://...`.
+            url: `sqlite:///<path>` or `postgresql://...`.
 
         Raises:
             SequencerError: If it cannot be opened.
         """
         self._url = make_url(url)
+        if self._url.drivername == "postgresql":
+            # SQLAlchemy's default driver for this scheme is another one than the project's.
+            self._url = self._url.set(drivername="postgresql+psycopg")
         try:
             self._engine = _open(self._url)
             SQLModel.metadata.create_all(self._engine, tables=[_table(EntryRow), _table(StateRow)])
@@ -84,22 +87,10 @@ class Store:
         Raises:
             LogHeldError: If another holds it.
         """
-        if self._url.get_backend_name() == "sqlite":
-            with _file_lock(Path(f"{self._url.database}.lock")):
-                yield
-        else:
-            with self._engine.connect() as connection:
-                if not connection.scalar(
-                    sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(_ADVISORY_LOCK))
-                ):
-                    raise LogHeldError("another process holds the log")
-                connection.commit()
-                try:
-                    yield
-                finally:
-                    connection.scalar(
-                        sqlalchemy.select(sqlalchemy.func.pg_advisory_unlock(_ADVISORY_LOCK))
-                    )
+        sqlite = self._url.get_backend_name() == "sqlite"
+        path = Path(f"{self._url.database}.lock")
+        with _file_lock(path) if sqlite else _session_lock(self._engine):
+            yield
 
     def state(self) -> tuple[int, bytes] | None:
         """Return size and root as last committed; None for a log that was never begun."""
@@ -233,6 +224,29 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("ledger_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _session_lock(engine: Engine) -> Iterator[None]:
+    """Hold PostgreSQL's advisory lock in a connection of its own.
+
+    If that connection breaks, another may take the lock; the compare-and-swap then stops one of
+    the two.
+    """
+    try:
+        connection = engine.connect()
+        got = connection.scalar(sqlalchemy.select(func.pg_try_advisory_lock(_ADVISORY_LOCK)))
+        connection.commit()
+    except SQLAlchemyError as error:
+        raise SequencerError(f"the log's database failed ({type(error).__name__})") from error
+    try:
+        if not got:
+            raise LogHeldError("another process holds the log")
+        yield
+    finally:
+        # Closing the connection itself, not giving it back to the pool, lets go of the lock.
+        connection.invalidate()
+        connection.close()
 
 
 @contextmanager

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy
+from sqlalchemy.engine import make_url
 
 from ledger.identity import Identity
 from ledger.sequencer import Sequencer
@@ -32,9 +36,23 @@ def trusted(log: tuple[LogKeys, TrustedLog]) -> TrustedLog:
     return log[1]
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'log.db'}"
+# With DEPA_TEST_POSTGRES, such as postgresql://user@host/postgres, the same tests run there too.
+_POSTGRES = os.environ.get("DEPA_TEST_POSTGRES")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"] if _POSTGRES else ["sqlite"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'log.db'}"
+        return
+    server = make_url(str(_POSTGRES)).set(drivername="postgresql+psycopg")
+    engine = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT")
+    name = f"depa_{secrets.token_hex(8)}"
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+        yield server.set(database=name).render_as_string(hide_password=False)
+        connection.execute(sqlalchemy.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def certificate(
     extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
     not_before: int = NOW - YEAR,
     not_after: int = NOW + YEAR,
-    algorithm: hashes.HashAlgorithm | None = None,
+    algorithm: hashes.SHA256 | hashes.SHA3_256 | None = None,
     path_length: int | None = None,
 ) -> bytes:
     builder = (
@@ -94,11 +94,23 @@ def party(
     """A party with its own root and one leaf, known by its organization."""
     root_key, leaf_key = ec.generate_private_key(P256), key or ec.generate_private_key(P256)
     root_name, leaf_name = name(organization, "Root"), name(organization, "Signing")
-    period = {"not_before": not_before, "not_after": not_after}
     root = certificate(
-        root_key, subject=root_name, issuer=root_name, signer=root_key, authority=True, **period
+        root_key,
+        subject=root_name,
+        issuer=root_name,
+        signer=root_key,
+        authority=True,
+        not_before=not_before,
+        not_after=not_after,
     )
-    leaf = certificate(leaf_key, subject=leaf_name, issuer=root_name, signer=root_key, **period)
+    leaf = certificate(
+        leaf_key,
+        subject=leaf_name,
+        issuer=root_name,
+        signer=root_key,
+        not_before=not_before,
+        not_after=not_after,
+    )
     return Identity(did_x509_for([leaf, root]), (leaf, root), leaf_key)
 
 

@@ -87,7 +87,7 @@ def _message(value: object, *, tag: int | None = 18) -> bytes:
     return cbor2.dumps(value if tag is None else cbor2.CBORTag(tag, value))
 
 
-_GOOD = [b"\xa1\x01\x26", {}, None, b"s"]
+_GOOD: list[object] = [b"\xa1\x01\x26", {}, None, b"s"]
 
 
 def test_tagged_message_is_parsed() -> None:

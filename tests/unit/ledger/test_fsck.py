@@ -24,7 +24,8 @@ def filled(store: Store, keys: LogKeys, hospital: Identity) -> Store:
 
 def _sql(store: Store, statement: str) -> None:
     with store._engine.begin() as connection:
-        connection.execute(sqlalchemy.text(statement))
+        used = {"junk": b"junk"} if ":junk" in statement else {}
+        connection.execute(sqlalchemy.text(statement), used)
 
 
 def test_sound_log_has_no_problems(filled: Store) -> None:
@@ -39,11 +40,11 @@ def test_sound_log_has_no_problems(filled: Store) -> None:
         ("UPDATE ledger_entry SET kind = 'approval' WHERE \"index\" = 2", "1.2: column kind"),
         ("UPDATE ledger_entry SET issuer = 'did:x' WHERE \"index\" = 2", "1.2: column issuer"),
         ("UPDATE ledger_entry SET subject = 'urn:x' WHERE \"index\" = 2", "1.2: column subject"),
-        ("UPDATE ledger_entry SET leaf_hash = x'00' WHERE \"index\" = 2", "1.2: leaf hash"),
-        ("UPDATE ledger_entry SET encoded = x'00' WHERE \"index\" = 2", "1.2: statement"),
+        ('UPDATE ledger_entry SET leaf_hash = :junk WHERE "index" = 2', "1.2: leaf hash"),
+        ('UPDATE ledger_entry SET encoded = :junk WHERE "index" = 2', "1.2: statement"),
         ('DELETE FROM ledger_entry WHERE "index" = 2', "1.3: expected index 2"),
         ('DELETE FROM ledger_entry WHERE "index" = 4', "state: expected size 4"),
-        ("UPDATE ledger_state SET root = zeroblob(32)", "state: expected size 5"),
+        ("UPDATE ledger_state SET root = :junk", "state: expected size 5"),
         ("DELETE FROM ledger_state", "never begun"),
     ],
 )

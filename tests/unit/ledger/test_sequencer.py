@@ -38,10 +38,13 @@ def _open(store: Store, keys: LogKeys, *, now: int = NOW) -> Sequencer:
 
 
 def _sql(url: str, *statements: str) -> None:
+    """Change the store behind the log's back; `:zero` and `:junk` stand for bytes."""
+    values = {"zero": bytes(32), "junk": b"junk"}
     engine = sqlalchemy.create_engine(url)
     with engine.begin() as connection:
         for statement in statements:
-            connection.execute(sqlalchemy.text(statement))
+            used = {name: value for name, value in values.items() if f":{name}" in statement}
+            connection.execute(sqlalchemy.text(statement), used)
     engine.dispose()
 
 
@@ -234,13 +237,13 @@ def test_second_sequencer_is_refused(
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE ledger_entry SET encoded = x'00' WHERE \"index\" = 2",
-        'UPDATE ledger_entry SET leaf_hash = zeroblob(32) WHERE "index" = 2',
+        'UPDATE ledger_entry SET encoded = :junk WHERE "index" = 2',
+        'UPDATE ledger_entry SET leaf_hash = :zero WHERE "index" = 2',
         'DELETE FROM ledger_entry WHERE "index" = 2',
         'DELETE FROM ledger_entry WHERE "index" = 3',
         "DELETE FROM ledger_entry",
         "DELETE FROM ledger_state",
-        "UPDATE ledger_state SET root = zeroblob(32)",
+        "UPDATE ledger_state SET root = :zero",
         "UPDATE ledger_state SET tree_size = 3",
         "UPDATE ledger_state SET tree_size = 5",
         'UPDATE ledger_entry SET "index" = 9 WHERE "index" = 3',
@@ -286,13 +289,14 @@ def test_log_of_other_keys_is_not_opened(store: Store, keys: LogKeys) -> None:
 
 @contextmanager
 def _failing(url: str) -> Iterator[None]:
+    """Put something in the way of entry 2, so that no commit succeeds."""
     _sql(
         url,
-        "CREATE TRIGGER failing BEFORE UPDATE ON ledger_state "
-        "BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
+        'INSERT INTO ledger_entry ("index", leaf_hash, encoded, kind, issuer, subject, '
+        "registered_at) VALUES (2, :zero, :junk, 'x', 'x', 'x', 0)",
     )
     yield
-    _sql(url, "DROP TRIGGER failing")
+    _sql(url, 'DELETE FROM ledger_entry WHERE "index" = 2')
 
 
 def test_commit_that_failed_acknowledges_nothing_and_can_be_repeated(

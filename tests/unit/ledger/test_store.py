@@ -107,10 +107,12 @@ def test_log_is_held_by_one(store: Store, url: str) -> None:
     other.close()
 
 
-def test_sqlite_is_durable(store: Store) -> None:
+def test_sqlite_is_durable(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'log.db'}")
     with store._engine.connect() as connection:
         assert connection.scalar(sqlalchemy.text("PRAGMA journal_mode")) == "wal"
         assert connection.scalar(sqlalchemy.text("PRAGMA synchronous")) == 2
+    store.close()
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
