@@ -52,14 +52,22 @@ class Session:
         return open_keystore(self.keys, passphrase=ask_passphrase(environment=os.environ))
 
 
-def new_app(summary: str) -> typer.Typer:
-    """Return an empty group of commands."""
-    return typer.Typer(
+def new_app(summary: str, *, alone: bool = False) -> typer.Typer:
+    """Return an empty noun; one that is `alone` is a command itself and has no verbs."""
+    app = typer.Typer(
         help=summary,
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
+    if not alone:
+        # With a callback, a noun with a single verb keeps it.
+        app.callback()(_nothing)
+    return app
+
+
+def _nothing() -> None:
+    """Do nothing: verbs do."""
 
 
 def command(app: typer.Typer, name: str, *, examples: str = "") -> Callable[[Function], Function]:

@@ -12,7 +12,7 @@ from clients.cli.output import Answer
 from clients.cli.stack import stack_folder
 from deploy.local.stack import stop_stack
 
-app = new_app("Stop the local stack.")
+app = new_app("Stop the local stack.", alone=True)
 
 
 @command(app, "down", examples="depa down stack/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from policies.wire.run import Progress
 app = new_app("Check, submit, deploy and fetch a training run.")
 FINAL = frozenset({"completed", "failed", "denied", "expired"})
 _POLL_SECONDS = 1.0
+_LINE_SECONDS = 5.0
 _RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
 
 
@@ -123,13 +125,7 @@ def deploy(
     if not local:
         raise UsageError("say where the clean room is to run", hint="give --local")
     with session.out.bars() as bars:
-
-        def show(progress: Progress) -> None:
-            if bars is not None:
-                bars.show(progress)
-            elif not session.out.as_json:
-                session.out.note(line_of(progress))
-
+        show = Lines(session.out).show if bars is None else bars.show
         seconds = deploy_local(session, run, launch_policy=launch_policy, on_progress=show)
     return _status(connect(session).run(run), seconds=seconds)
 
@@ -148,6 +144,24 @@ def fetch(
     from clients.cli.results import fetch_result  # noqa: PLC0415
 
     return fetch_result(session, run, out=out, test=test, plot=plot)
+
+
+@dataclass
+class Lines:
+    """Progress as lines, for where there is no terminal: each phase, and now and then a step."""
+
+    out: Output
+    _phase: str = ""
+    _at: float = 0.0
+
+    def show(self, progress: Progress) -> None:
+        """Print a line if it is time for one."""
+        last = 0 < progress.step == progress.steps
+        new = progress.phase != self._phase
+        if not (new or last or progress.seconds - self._at >= _LINE_SECONDS):
+            return
+        self._phase, self._at = progress.phase, progress.seconds
+        self.out.note(line_of(progress))
 
 
 def line_of(progress: Progress) -> str:

@@ -12,7 +12,7 @@ from clients.cli.errors import UsageError
 from contract_service.serve import run_server
 from contract_service.settings import Settings
 
-app = new_app("Run the contract service.")
+app = new_app("Run the contract service.", alone=True)
 
 
 @command(app, "serve", examples="DEPA_SERVICE_HOME=service/ depa serve")

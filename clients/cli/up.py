@@ -16,7 +16,7 @@ from clients.cli.output import Answer
 from clients.cli.stack import stack_folder
 from deploy.local.stack import Stack, start_stack
 
-app = new_app("Start the local stack.")
+app = new_app("Start the local stack.", alone=True)
 
 
 @command(app, "up", examples="depa up stack/ --vault hospital-a.json --vault lab.json")

@@ -11,10 +11,11 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import IO, Any
 
 from clients.cli.errors import Refused
 from clients.cli.settings import write_settings
@@ -22,7 +23,6 @@ from policies.errors import DepaError
 
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 REFUSED = 4
-TIMEOUT_SECONDS = 1200
 
 
 class StepFailed(DepaError):
@@ -76,15 +76,15 @@ class Role:
             raise StepFailed(f"{self._shown(arguments)} ended with {code}: {said}")
         return result
 
-    def refused(self, *arguments: str | Path) -> dict[str, Any]:
-        """Run one command that has to be refused; return its problem.
+    def refused(self, *arguments: str | Path, code: int = REFUSED) -> dict[str, Any]:
+        """Run one command that has to end with an error; return its problem.
 
         Raises:
             Refused: when it was not.
         """
-        code, _, said = self._run(arguments)
-        if code != REFUSED:
-            raise Refused(f"{self._shown(arguments)} was not refused, it ended with {code}: {said}")
+        got, _, said = self._run(arguments)
+        if got != code:
+            raise Refused(f"{self._shown(arguments)} was not refused, it ended with {got}: {said}")
         problem: dict[str, Any] = json.loads(said.splitlines()[-1])
         return problem
 
@@ -100,36 +100,57 @@ class Role:
             raise StepFailed(f"{path.name} ended with {code}: {said}")
         return result
 
-    def _run(self, arguments: tuple[str | Path, ...]) -> tuple[int, dict[str, Any], str]:
-        command = [sys.executable, "-m", "clients.cli.main", *map(str, arguments), "--json"]
-        return self._execute(command)
+    def watched(self, show: Callable[[str], None], *arguments: str | Path) -> dict[str, Any]:
+        """Run one command that has to succeed, showing what it says while it runs.
 
-    def _execute(self, command: list[str]) -> tuple[int, dict[str, Any], str]:
-        own = {
-            "DEPA_HOME": str(self.home),
-            "DEPA_PASSPHRASE": self.passphrase,
-            "HOME": str(self.home),
-        }
-        done = subprocess.run(  # noqa: S603 -- this interpreter, and arguments of the play
+        Raises:
+            StepFailed: with what the command said.
+        """
+        code, result, said = self._run(arguments, show=show)
+        if code != 0:
+            raise StepFailed(f"{self._shown(arguments)} ended with {code}: {said}")
+        return result
+
+    def _run(
+        self, arguments: tuple[str | Path, ...], *, show: Callable[[str], None] | None = None
+    ) -> tuple[int, dict[str, Any], str]:
+        command = [sys.executable, "-m", "clients.cli.main", *map(str, arguments), "--json"]
+        return self._execute(command, show=show)
+
+    def _execute(
+        self, command: list[str], *, show: Callable[[str], None] | None = None
+    ) -> tuple[int, dict[str, Any], str]:
+        own = {"DEPA_HOME": str(self.home), "DEPA_PASSPHRASE": self.passphrase}
+        with subprocess.Popen(  # noqa: S603 -- this interpreter, and arguments of the play
             command,
-            env={**base_environment(), **own},
+            env={**base_environment(), **own, "HOME": str(self.home)},
             cwd=self.home,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
+        ) as process:
+            said: list[str] = []
+            reader = Thread(target=_read, args=(process.stderr, said, show))
+            reader.start()
+            output = process.stdout.read() if process.stdout else ""
+            reader.join()
+        errors = "".join(said)
         with self.transcript.open("a", encoding="utf-8") as log:
-            log.write(
-                f"$ {' '.join(command[2:])}\n{done.stderr}{done.stdout}exit {done.returncode}\n"
-            )
-        lines = done.stdout.strip().splitlines()
+            log.write(f"$ {' '.join(command[2:])}\n{errors}{output}exit {process.returncode}\n")
+        lines = output.strip().splitlines()
         try:
             result = json.loads(lines[-1]) if lines else {}
         except ValueError:
             result = {}
-        return done.returncode, result if isinstance(result, dict) else {}, done.stderr.strip()
+        return process.returncode, result if isinstance(result, dict) else {}, errors.strip()
 
     def _shown(self, arguments: tuple[str | Path, ...]) -> str:
         return f"{self.name}: depa {' '.join(map(str, arguments[:2]))}"
+
+
+def _read(stream: IO[str] | None, said: list[str], show: Callable[[str], None] | None) -> None:
+    for line in stream or ():
+        said.append(line)
+        if show is not None and not line.startswith("{"):
+            show(line.rstrip())

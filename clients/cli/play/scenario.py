@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -48,14 +48,19 @@ class Scenario:
     room: str
     """Organisation that provides the clean room."""
     providers: tuple[Provider, ...]
+    units: str
+    """What a provider's data set is counted in."""
     figure: str
-    """Name of the figure of merit in the demo's result."""
+    """Name of the figure of merit in the play's result."""
+    metric: str
+    """Which metric of the fetched model it is."""
     preprocess: bool
     """Whether generated data are volumes that have to be sliced."""
     sizes: Mapping[str, Size]
     base_model: str
     """Id of the base weights in the contract."""
-    parts: Mapping[str, str] = field(default_factory=dict)
+    recipe: tuple[str, ...] = ()
+    """Arguments of the preprocessing."""
 
     @property
     def folder(self) -> Path:
@@ -86,7 +91,9 @@ _MRI: Final = Scenario(
         )
         for letter in "ABCD"
     ),
+    units="patients",
     figure="dice",
+    metric="dice_score",
     preprocess=True,
     sizes={
         "full": Size(patients=250, test_patients=60, floor=0.85),
@@ -107,7 +114,9 @@ _MNIST: Final = Scenario(
             title="Handwritten digits",
         ),
     ),
+    units="digits",
     figure="accuracy",
+    metric="accuracy",
     preprocess=False,
     sizes={
         "full": Size(patients=0, test_patients=0, floor=0.90),
