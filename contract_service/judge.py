@@ -12,16 +12,16 @@ from sqlmodel import Session
 
 from contract_service.audit.record import Record
 from policies import decide
-from policies.attestation.runtime import encode_base64url
+from policies.audit import SALT_BYTES
 from policies.bundle import Bundle
 from policies.decide import Policy
 from policies.errors import PolicyError
 from policies.facts import AttestationFacts, ContractFacts
-from policies.wire.base import canonical_json
 from policies.wire.contract import contract_urn
 from policies.wire.decision import Decision
 
-SALT_BYTES: Final = 32
+INPUT: Final = "decision-input"
+"""Kind of the salt and the facts that a decision was made from."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,8 @@ def keep(
         pipeline=pipeline,
         run=run,
     )
-    # Facts and salt, so that an auditor can make the decision again.
-    kept = {"facts": facts.to_json(), "salt": encode_base64url(salt)}
-    record.attach(session, canonical_json(kept), kind="decision-input", contract=contract)
+    # What an auditor needs to make the decision again: the digest of these bytes is in the record.
+    record.attach(session, salt + facts.canonical(), kind=INPUT, contract=contract)
     leaf = record.state(
         session, document, subject=contract_urn(contract), contract=contract, now=now
     )

@@ -185,9 +185,7 @@ class InProcessVault:
             return self.vault.answer(request) or {}
         except VaultError as error:
             problem = {"type": "urn:depa:problem:vault-refused", "detail": str(error)}
-            raise service_error(
-                ProblemDocument.from_json(problem, status=error.status)
-            ) from error
+            raise service_error(ProblemDocument.from_json(problem, status=error.status)) from error
 
 
 @dataclass
@@ -372,9 +370,7 @@ def running(folder: Path, *, clock: Clock | None = None, **changes: Any) -> Iter
         app = create_app(
             configured, clock=clock, vaults=vault, authorities=Authorities(http=authority)
         )
-        http = stack.enter_context(
-            TestClient(app, base_url=ORIGIN, raise_server_exceptions=False)
-        )
+        http = stack.enter_context(TestClient(app, base_url=ORIGIN, raise_server_exceptions=False))
         yield World(folder, clock, app, http, vault, home.fingerprint)
 
 
