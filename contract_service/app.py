@@ -167,8 +167,7 @@ def _settling(context: Context) -> Iterator[None]:
             try:
                 settle_runs(context)
                 context.record.settle()
-            except Exception:
-                # The next round tries again; a request that needs the result fails by itself.
+            except Exception:  # noqa: BLE001  (the next round tries again)
                 _LOG.exception("settling failed")
 
     thread = threading.Thread(target=work, name="settle", daemon=True)

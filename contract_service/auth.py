@@ -1,4 +1,4 @@
-"""Who is calling: a party by a token that its own key signed, or a clean room by its run's capability.
+"""Which party is calling, by a token that its own key signed for this one request.
 
 A party's token is accepted if
 1. it is a JWT by ES256, with its certificate chain (`x5c`, leaf first) in the header,

@@ -1,4 +1,4 @@
-"""The service's home: one root certificate, three keys under it, and the document by which others trust them.
+"""The service's home: a root certificate, three keys under it, and the document that names them.
 
 The home is a folder that only its owner can read. Private keys are PKCS #8, encrypted under the
 operator's passphrase. The root's key is needed again only to certify new keys; it should be taken

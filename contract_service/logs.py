@@ -38,7 +38,7 @@ def configure(level: str) -> None:
 def redact(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Replace whatever looks like a token or a key; a last net below the code that leaves them out."""
+    """Replace whatever looks like a token or a key; a net below the code that leaves them out."""
     return {key: _redacted(value) for key, value in event.items()}
 
 

@@ -1,4 +1,4 @@
-"""What happens to every request: an id, a log line, a count, a size limit, and an answer even to a bug."""
+"""What every request gets: an id, a log line, a count, a size limit, an answer even to a bug."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an auditor and a clean room are given: all statements of a contract, and what they are about."""
+"""What an auditor and a clean room are given: all statements of a contract, and their documents."""
 
 from __future__ import annotations
 

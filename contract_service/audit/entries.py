@@ -66,7 +66,7 @@ def find(
     issuer: str | None,
     start: int,
 ) -> StatementList:
-    """Return statements about the caller's contracts and about the log; all of them to an auditor."""
+    """Return statements about the caller's contracts and the log; all of them to an auditor."""
     size = context.log.size
     found = context.log.entries(subject=subject, kind=kind, issuer=issuer, start=start)
     if caller.did not in context.settings.auditors:

@@ -60,6 +60,7 @@ def register(parts: Parts, body: Cose) -> Response:
 def search(
     parts: Parts,
     caller: Party,
+    *,
     subject: Annotated[str | None, Query(max_length=2048)] = None,
     kind: Annotated[str | None, Query(max_length=64)] = None,
     issuer: Annotated[str | None, Query(max_length=2048)] = None,

@@ -1,4 +1,4 @@
-"""Privacy budgets: what runs have reserved and spent of a data set, composed by privacy loss distributions.
+"""Privacy budgets: what runs have reserved and spent of a data set, as composed mechanisms.
 
 Two budgets hold for each data set of a contract: one for all runs of its consumer, and one for
 all consumers. A booking counts on a data set if it was made on the same sealed file, or on the

@@ -1,4 +1,4 @@
-"""Facts about evidence of which nothing is proven, so that its refusal can be made again like any other."""
+"""Facts about evidence of which nothing is proven, so that its refusal can be made again."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Release of keys to a clean room, step by step, in the order that no crash can change.
 
-1. verify_evidence       the token is by an authority of the contract and vouches for its runtime data
+1. verify_evidence       the token is by an authority of the contract and covers its runtime data
 2. decide_and_reserve    nonce unused, evidence and release allowed by the policy, budget reserved
 3. register              decisions and reservation are in the ledger
 4. mark_vault_asked      from here on the budget counts as spent; the release is owed to the ledger

@@ -78,7 +78,15 @@ class Runs:
                 pipeline=pipeline.digest(),
                 run=run,
             )
-            self._insert(session, run, pipeline, contract, judgement, charges, now=now)
+            self._insert(
+                session,
+                run=run,
+                pipeline=pipeline,
+                contract=contract,
+                judgement=judgement,
+                charges=charges,
+                now=now,
+            )
         self._context.record.settle()
         if not judgement.decision.allow:
             raise RefusedError(judgement.decision, decision_id=judgement.decision_id)
@@ -185,12 +193,12 @@ class Runs:
     def _insert(
         self,
         session: Session,
+        *,
         run: str,
         pipeline: Pipeline,
         contract: Contract,
         judgement: Judgement,
         charges: tuple[Charge, ...],
-        *,
         now: int,
     ) -> None:
         record, allowed = self._context.record, judgement.decision.allow
