@@ -22,7 +22,7 @@ from clients.cli.play.refusals import Refusal
 from clients.cli.play.scenario import SCENARIOS, find_scenario
 
 app = new_app("Play a whole scenario on this machine.", alone=True)
-_STEPS = 8
+_STEPS = 9
 
 
 @command(app, "demo", examples="depa demo --scenario mnist --dir keep/")
@@ -67,8 +67,9 @@ def _play(cast: Cast, narrator: Narrator) -> dict[str, Any]:
             steps.import_keys(cast, step, contract=contract)
         with narrator.step("Compose, check and submit a pipeline") as step:
             run = steps.submit(cast, step, contract=contract)
-        with narrator.step("Train in the clean room, fetch the model") as step:
+        with narrator.step("Train in the clean room") as step:
             trained = steps.train(cast, step, run=run)
+        with narrator.step("Fetch the model") as step:
             fetched = steps.fetch(cast, step, run=run)
         with narrator.step("Try what must be refused") as step:
             refused = [

@@ -1,6 +1,4 @@
-"""The cast of a played scenario: roles with their homes, cards and files, and the stack between
-them.
-"""
+"""The cast of a played scenario: roles with homes, cards and files, and the stack."""
 
 from __future__ import annotations
 

@@ -15,9 +15,7 @@ SEED = "2026"
 
 
 def make_data(cast: Cast, step: Step) -> None:
-    """Every provider prepares its data, one damaged volume among them; the consumer its test
-    data.
-    """
+    """Let providers prepare their data, a damaged volume among them; and the test data."""
     results = in_parallel(lambda role: _provide(cast, role, step), cast.providers, workers=WORKERS)
     _test_data(cast)
     units = sum(result["units"] for result in results)
@@ -120,9 +118,7 @@ def agree(cast: Cast, step: Step) -> str:
     role.depa("contract", "init", template, "--out", unfinished)
     problem = role.refused("contract", "check", unfinished, code=2)
     offers = [text for owner in cast.owners for text in ("--offer", str(cast.offer(owner)))]
-    role.depa(
-        "contract", "init", template, *offers, "--ccrp", cast.card(cast.room), "--out", draft
-    )
+    role.depa("contract", "init", template, *offers, "--ccrp", cast.card(cast.room), "--out", draft)
     role.depa("contract", "check", draft)
     digest: str = role.depa("contract", "propose", draft)["digest"]
     first, *others = (cast.providers[-1], cast.room, *cast.providers[:-1], cast.consumer)
@@ -133,8 +129,8 @@ def agree(cast: Cast, step: Step) -> str:
     if found["state"] != "executed":
         raise StepFailed(f"the contract is {found['state']}, missing {found['missing']}")
     fields = [item["pointer"] for item in problem["problems"]]
-    step.progress(f"an unfinished draft is refused: {', '.join(fields[:3])} and {len(fields) - 3}
-    more") step.progress(f"after {first.name} signed, missing: {', '.join(waiting)}")
+    step.progress(f"a draft with {len(fields)} open fields is refused: {', '.join(fields[:3])} ...")
+    step.progress(f"after {first.name} signed, missing: {', '.join(waiting)}")
     step.done = f"{len(cast.parties)} parties signed {digest[:18]}…"
     step.proven = "the log holds every consent, and says executed only since the last one"
     return digest
