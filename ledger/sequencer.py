@@ -9,6 +9,7 @@ was signed.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import queue
 import threading
 import time
@@ -158,10 +159,12 @@ class Sequencer:
         limit: int | None = None,
     ) -> Iterator[Entry]:
         """Yield the entries that match all that is given, in order, from index `start` on."""
+        # What is durable but not signed yet has no receipt, and is not shown.
+        size = self.size
         found = self._store.entries(
             subject=subject, kind=kind, issuer=issuer, start=start, limit=limit
         )
-        return map(entry_of, found)
+        return map(entry_of, itertools.takewhile(lambda row: row.index < size, found))
 
     def checkpoint(self) -> bytes:
         """Return the signed note over the present size and root."""

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy
 
 from ledger.checkpoint import verify_checkpoint
+from ledger.entry import row_of
 from ledger.errors import (
     FormatError,
     IdentityError,
@@ -26,7 +27,7 @@ from ledger.identity import Identity
 from ledger.merkle import verify_consistency
 from ledger.receipt import parse_receipt, verify_receipt
 from ledger.sequencer import MAX_CLOCK_SKEW, Sequencer
-from ledger.statement import attach_receipts, parse_statement
+from ledger.statement import attach_receipts, parse_statement, verify_statement
 from ledger.store import Store
 from ledger.trust import LogKeys, TrustedLog, log_subject
 from tests.unit.ledger import crashing
@@ -369,6 +370,18 @@ def test_receipt_names_the_size_at_which_it_was_issued(
     sequencer.register(signed(hospital, document=b"2"))
     sizes = [parse_receipt(each).proof for each in (first.receipt, sequencer.receipt(1))]
     assert [getattr(each, "tree_size", None) for each in sizes] == [2, 3]
+
+
+def test_entry_is_not_shown_before_it_is_signed(
+    sequencer: Sequencer, store: Store, hospital: Identity
+) -> None:
+    state = store.state()
+    assert state is not None
+    row = row_of(verify_statement(signed(hospital)), index=1, registered_at=NOW)
+    store.append([row], before=state, after=(2, bytes(32)))
+    assert [each.index for each in sequencer.entries()] == [0]
+    with pytest.raises(NotFoundError):
+        sequencer.entry(1)
 
 
 def test_log_says_what_it_is(sequencer: Sequencer, keys: LogKeys) -> None:
