@@ -262,12 +262,9 @@ def verify_statement(data: bytes, *, at: int | None = None) -> Statement:
     # (1)
     key = resolve_did(unverified.issuer, x5chain=unverified.x5chain)
     # (2)
-    if unverified.key_id is not None and unverified.key_id != cose.thumbprint(key):
-        raise VerificationError(
-            "statement: key id",
-            expected=cose.thumbprint(key).hex(),
-            got=unverified.key_id.hex()[:128],
-        )
+    if unverified.key_id not in (None, wanted := cose.thumbprint(key)):
+        got = unverified.key_id.hex()[:128]
+        raise VerificationError("statement: key id", expected=wanted.hex(), got=got)
     # (3)
     cose.verify_signature(
         cose.to_be_signed(protected=unverified.message.protected, payload=unverified.payload_hash),
