@@ -77,6 +77,7 @@ class UnsafeSimulatedMachine:
 
     def __init__(self, home: Path, *, now: datetime) -> None:
         _log.warning("simulated SNP hardware in %s protects nothing", home)
+        self.home = home
         # The file is written last: with it, everything else is there.
         if not (home / "chip-id").exists():
             _make_machine(home, now=now)

@@ -39,6 +39,11 @@ null unique,
 create table if not exists deleted (name text primary key, at integer not null);
 create table if not exists used_token (digest text primary key, expires integer not null);
 """
+_SELECT: Final = """
+select description, position, sealed from key
+where name = ? and (? is null or version = ?) and name not in (select name from deleted)
+order by position desc limit 1
+"""
 
 
 class SealedStoreError(DepaError):
@@ -95,9 +100,10 @@ class KeyStore:
                 "select coalesce(max(position), 0) + 1 from key where name = ?", (key.name,)
             ).fetchone()
             description = _describe(key)
+            sealed = self._seal(material, description, position)
             db.execute(
                 "insert into key values (?, ?, ?, ?, ?)",
-                (key.name, position, key.version, description, self._seal(material, description)),
+                (key.name, position, key.version, description, sealed),
             )
 
     def replace(self, key: KeyVersion) -> None:
@@ -106,12 +112,12 @@ class KeyStore:
         Raises:
             VaultError: if there is no such version.
         """
-        material = self.material(key)
+        old, position, sealed = self._row(key.name, key.version)
+        material, new = self._open(sealed, old, position), _describe(key)
         with self._transaction() as db:
-            description = _describe(key)
             db.execute(
                 "update key set description = ?, sealed = ? where version = ?",
-                (description, self._seal(material, description), key.version),
+                (new, self._seal(material, new, position), key.version),
             )
 
     def get(self, name: str, version: str | None = None) -> KeyVersion:
@@ -120,8 +126,8 @@ class KeyStore:
         Raises:
             VaultError: if there is none, or it is deleted.
         """
-        description, sealed = self._row(name, version)
-        self._open(sealed, description)
+        description, position, sealed = self._row(name, version)
+        self._open(sealed, description, position)
         return _read(description)
 
     def material(self, key: KeyVersion) -> bytes:
@@ -131,8 +137,8 @@ class KeyStore:
             VaultError: if there is no such version.
             SealedStoreError: if secret or description were changed on disk.
         """
-        description, sealed = self._row(key.name, key.version)
-        return self._open(sealed, description)
+        description, position, sealed = self._row(key.name, key.version)
+        return self._open(sealed, description, position)
 
     def versions(self, name: str) -> list[KeyVersion]:
         """Return all versions of a key, oldest first.
@@ -225,39 +231,35 @@ class KeyStore:
             self._db.execute("insert into vault values (1, ?, ?, ?)", (salt, cost, sealed))
         return cipher
 
-    def _seal(self, material: bytes, description: str) -> bytes:
+    def _seal(self, material: bytes, description: str, position: int) -> bytes:
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, material, description.encode())
+        return nonce + self._cipher.encrypt(nonce, material, f"{position} {description}".encode())
 
-    def _open(self, sealed: bytes, description: str) -> bytes:
+    def _open(self, sealed: bytes, description: str, position: int) -> bytes:
+        # The position is sealed too, or an old version could be made the newest one.
+        bound = f"{position} {description}".encode()
         try:
-            return self._cipher.decrypt(
-                sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], description.encode()
-            )
+            return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound)
         except InvalidTag:
             raise SealedStoreError("a key, or its description, was changed on disk") from None
 
-    def _row(self, name: str, version: str | None) -> tuple[str, bytes]:
+    def _row(self, name: str, version: str | None) -> tuple[str, int, bytes]:
         with self._lock:
-            row = self._db.execute(
-                "select description, sealed from key where name = ? and (? is null or version = ?)"
-                " and name not in (select name from deleted) order by position desc limit 1",
-                (name, version, version),
-            ).fetchone()
+            row = self._db.execute(_SELECT, (name, version, version)).fetchone()
         if row is None:
             raise not_found(name)
-        return row[0], row[1]
+        return row[0], row[1], row[2]
 
     def _all(self, *, deleted: bool) -> list[KeyVersion]:
         with self._lock:
             rows = self._db.execute(
-                "select description, sealed from key"
+                "select description, position, sealed from key"
                 " where (name in (select name from deleted)) = ? order by name, position",
                 (deleted,),
             ).fetchall()
-        for description, sealed in rows:
-            self._open(sealed, description)
-        return [_read(description) for description, _ in rows]
+        for description, position, sealed in rows:
+            self._open(sealed, description, position)
+        return [_read(description) for description, _, _ in rows]
 
 
 def _describe(key: KeyVersion) -> str:
