@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -146,18 +146,24 @@ def sign_contract(agreed: Contract, name: str, *, now: float) -> bytes:
 
 @dataclass
 class InProcessVault:
-    """The embedded vault, called without its HTTP; counts what it was asked for."""
+    """The embedded vault, called without its HTTP; a file remembers what it was asked for."""
 
     vault: Vault
     credential: PartyCredential
     clock: Clock
-    asked: list[str] = field(default_factory=list)
+    diary: Path
     down: bool = False
+
+    @property
+    def asked(self) -> list[str]:
+        """Names of the keys that were ever asked for, also by a process that was killed."""
+        return self.diary.read_text().split() if self.diary.exists() else []
 
     def release(self, *, vault: str, name: str, token: str, nonce: str) -> str:
         if self.down:
             raise NetworkError("the vault does not answer")
-        self.asked.append(name)
+        with self.diary.open("a") as stream:
+            stream.write(name + "\n")
         body = {"target": token, "nonce": nonce, "enc": "RSA_AES_KEY_WRAP_256"}
         answer = self.call("POST", f"keys/{name}/release", body, who=self.credential)
         return str(answer["value"])
@@ -255,9 +261,16 @@ class World:
 
     def room(self, run: str) -> Room:
         """Start a clean room for a run: it has a capability, and nothing else yet."""
-        access = self.client().access(run)
-        client = RoomClient(ORIGIN, credential=RunToken(access.token), http=self.http)
-        return Room(self, run, access.token, client)
+        return self.room_with(run, self.client().access(run).token)
+
+    def room_with(self, run: str, capability: str) -> Room:
+        """Return the clean room that holds a capability."""
+        client = RoomClient(ORIGIN, credential=RunToken(capability), http=self.http)
+        return Room(self, run, capability, client)
+
+    def stop_log(self) -> None:
+        """Make the log unable to take anything."""
+        self.app.state.services.context.log.close()
 
 
 @dataclass
@@ -364,7 +377,7 @@ def running(folder: Path, *, clock: Clock | None = None, **changes: Any) -> Iter
     with ExitStack() as stack:
         store = KeyStore(folder / "vault.db", passphrase=b"vault passphrase", cost=1 << 10)
         stack.callback(store.close)
-        vault = in_process_vault(store, home.identity, clock)
+        vault = in_process_vault(store, home.identity, clock, diary=folder / "asked.txt")
         authority = attestation_client()
         stack.callback(authority.close)
         app = create_app(
@@ -374,7 +387,9 @@ def running(folder: Path, *, clock: Clock | None = None, **changes: Any) -> Iter
         yield World(folder, clock, app, http, vault, home.fingerprint)
 
 
-def in_process_vault(store: KeyStore, service: Identity, clock: Clock) -> InProcessVault:
+def in_process_vault(
+    store: KeyStore, service: Identity, clock: Clock, *, diary: Path
+) -> InProcessVault:
     """Return the hospital's vault, which lets the service ask for releases."""
     from cryptography import x509
 
@@ -386,7 +401,8 @@ def in_process_vault(store: KeyStore, service: Identity, clock: Clock) -> InProc
         signer=ReleaseSigner(key.key, (key.certificate,)),
     )
     chain = tuple(map(x509.load_der_x509_certificate, service.chain))
-    return InProcessVault(vault, PartyCredential(service.did, service.private_key, chain), clock)  # type: ignore[arg-type]
+    credential = PartyCredential(service.did, service.private_key, chain)  # type: ignore[arg-type]
+    return InProcessVault(vault, credential, clock, diary)
 
 
 def attestation_client() -> TestClient:
