@@ -1,4 +1,4 @@
-"""A whole service in this process: parties, contract, clean room, attestation and vault, none of them faked.
+"""A whole service in this process: parties, contract, clean room, attestation and vault.
 
 The hardware is simulated, the vault is the embedded one without its TLS, and time stands still
 until a test moves it.
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -34,6 +36,7 @@ from deploy.local.vault.release import ReleaseSigner
 from deploy.local.vault.store import KeyStore
 from ledger.did import did_jwk_for
 from ledger.identity import Identity
+from policies import accounting
 from policies.attestation.release_policy import build_release_policy
 from policies.attestation.runtime import encode_base64url
 from policies.bundle import load_bundle
@@ -42,7 +45,7 @@ from policies.wire.contract import Contract, contract_urn
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import Revocation, RunReport, Spent
 from tests import simulator
-from tests.samples import contract_json
+from tests.samples import contract_json, did
 from tests.simulator import NOW, SimulatedVerifier, party
 
 PASSPHRASE = "correct horse battery"
@@ -66,8 +69,6 @@ class Clock:
 def identity(name: str) -> Identity:
     """Return the signing identity of a made-up party."""
     who = party(name)
-    from cryptography.hazmat.primitives.serialization import Encoding
-
     chain = tuple(cert.public_bytes(Encoding.DER) for cert in who.chain)
     return Identity(did=who.did, chain=chain, private_key=who.key)
 
@@ -91,8 +92,6 @@ def contract(**changes: Any) -> Contract:
 
 
 def _with_real_parties(text: str) -> str:
-    from tests.samples import did
-
     for name in (TDC, TDP_A, TDP_B, CCRP):
         text = text.replace(json.dumps(did(name)), json.dumps(party(name).did))
     return text
@@ -322,8 +321,6 @@ class Room:
 
 def spent(steps: int = 40) -> Spent:
     """Return what `steps` steps of the sample pipeline cost, or a little less."""
-    from policies import accounting
-
     plan = accounting.plan(
         epsilon=8.0, delta=0.0005, sampling_rate=0.1, steps=40, adjacency="add-remove"
     )
@@ -391,8 +388,6 @@ def in_process_vault(
     store: KeyStore, service: Identity, clock: Clock, *, diary: Path
 ) -> InProcessVault:
     """Return the hospital's vault, which lets the service ask for releases."""
-    from cryptography import x509
-
     key = simulator.token_key(VAULT)
     vault = Vault(
         VaultSettings(url=VAULT, owner=party(TDP_A).did, releasers=(service.did,)),
