@@ -122,7 +122,7 @@ def _imports(module: Module, modules: Sequence[Module]) -> Iterator[Finding]:
         if not target.startswith("data.") or all(m.package != package for m in modules):
             yield Finding(module.path, 1, "imports", f"{target} is no package of the bundle")
         functions = _functions(modules, package)
-        for kind, node in walk(module.tree["rules"]):
+        for kind, node in module.nodes:
             reference = dotted({kind: node}) if kind == "RefDot" else None
             if reference and reference.startswith(name + "."):
                 field = reference.split(".")[1]
@@ -143,7 +143,7 @@ def _negation(module: Module, modules: Sequence[Module]) -> Iterator[Finding]:
     if module.is_test:
         return
     rules = _names(modules, module.package)
-    for kind, node in walk(module.tree["rules"]):
+    for kind, node in module.nodes:
         if kind != "NotExpr":
             continue
         problem = _negated(module, modules, node["expr"], rules)
@@ -185,7 +185,7 @@ def _is_defined(module: Module, modules: Sequence[Module], name: str) -> bool:
 
 def _calls(module: Module, modules: Sequence[Module]) -> Iterator[Finding]:
     allowed = TEST_BUILTINS if module.is_test else BUILTINS
-    for kind, node in walk(module.tree["rules"]):
+    for kind, node in module.nodes:
         if kind != "Call":
             continue
         name, line = dotted(node["fcn"]) or "?", line_of(node)
@@ -226,7 +226,7 @@ def _format(module: Module, node: Node) -> Iterator[Finding]:
 
 
 def _numbers(module: Module, _: Sequence[Module]) -> Iterator[Finding]:
-    for kind, node in walk(module.tree["rules"]):
+    for kind, node in module.nodes:
         if kind == "Number" and not _WHOLE.fullmatch(slice_of(module.text, node["span"])):
             message = f"{slice_of(module.text, node['span'])} is not a whole number"
             yield Finding(module.path, line_of(node), "numbers", message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class Module:
     """Imported path by the name it is used under."""
     rules: tuple[Rule, ...]
     tree: Node
+    nodes: tuple[tuple[str, Node], ...]
+    """Every node of the rules, with its kind."""
 
     @property
     def is_test(self) -> bool:
@@ -63,6 +66,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
+@functools.lru_cache(maxsize=256)
 def parse_module(path: str, data: bytes) -> Module | Finding:
     """Return the module, or what keeps it from being one."""
     try:
@@ -92,6 +96,7 @@ def parse_module(path: str, data: bytes) -> Module | Finding:
         imports=imports,
         rules=tuple(_rules(tree)),
         tree=tree,
+        nodes=tuple(walk(tree["rules"])),
     )
 
 
@@ -102,14 +107,16 @@ def slice_of(text: str, span: Node) -> str:
 
 def walk(node: Any) -> Iterator[tuple[str, Node]]:
     """Yield every node below, with its kind; parents before children."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if isinstance(value, dict) and key[:1].isupper():
-                yield key, value
-            yield from walk(value)
-    elif isinstance(node, list):
-        for item in node:
-            yield from walk(item)
+    waiting = [node]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if isinstance(item, dict) and key[:1].isupper():
+                    yield key, item
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
 
 
 def dotted(node: Node) -> str | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from regorus import Engine  # type: ignore[attr-defined]  # an extension module without stubs
 
-from policies.lint.source import Finding, parse_module
+from policies.lint.source import Finding, Module, line_of, parse_module
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ def run_tests(files: Mapping[str, bytes]) -> Report:
     engine.set_input_json("{}")
     tests: list[tuple[str, str, int]] = []
     failed: list[Finding] = []
+    modules: list[Module] = []
     for path, data in sorted(files.items()):
         if not path.endswith(".rego"):
             continue
@@ -49,6 +50,7 @@ def run_tests(files: Mapping[str, bytes]) -> Report:
             failed.append(module)
             continue
         engine.add_policy(path, module.text)
+        modules.append(module)
         if module.is_test:
             tests += [
                 (path, f"data.{module.package}.{rule.name}", rule.line)
@@ -62,7 +64,7 @@ def run_tests(files: Mapping[str, bytes]) -> Report:
             passed.append(name)
         else:
             failed.append(Finding(path, line, "test", f"{name} {problem}"))
-    covered, missed = _coverage(engine)
+    covered, missed = _coverage(engine, modules)
     return Report(tuple(passed), tuple(failed), covered, missed)
 
 
@@ -74,10 +76,24 @@ def _outcome(engine: Engine, name: str) -> str | None:
     return None if result == "true" else "is not true"
 
 
-def _coverage(engine: Engine) -> tuple[int, Mapping[str, tuple[int, ...]]]:
+def _coverage(
+    engine: Engine, modules: Sequence[Module]
+) -> tuple[int, Mapping[str, tuple[int, ...]]]:
+    report = {f["path"]: f for f in json.loads(engine.get_coverage_report_as_json())["files"]}
     covered, missed = 0, {}
-    for entry in json.loads(engine.get_coverage_report_as_json())["files"]:
-        if not entry["path"].endswith("_test.rego"):
-            covered += len(entry["covered"])
-            missed[entry["path"]] = tuple(entry["not_covered"])
+    for module in modules:
+        if module.is_test:
+            continue
+        entry = report.get(module.path)
+        # A file of which nothing was evaluated does not stand in the report.
+        missed[module.path] = tuple(entry["not_covered"]) if entry else _lines(module)
+        covered += len(entry["covered"]) if entry else 0
     return covered, {path: lines for path, lines in missed.items() if lines}
+
+
+def _lines(module: Module) -> tuple[int, ...]:
+    found = {rule.line for rule in module.rules}
+    for rule in module.rules:
+        for body in rule.node.get("Spec", {}).get("bodies", []):
+            found |= {line_of(statement) for statement in body["query"]["stmts"]}
+    return tuple(sorted(found))

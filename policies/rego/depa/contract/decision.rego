@@ -40,6 +40,7 @@ complete if {
 	every signature in input.signatures {
 		is_string(signature.signer)
 		is_number(signature.signedAt)
+		signature.signedAt > 0
 	}
 	terms_complete
 	data_complete

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from policies.bundle import Bundle, build, load_bundle
+from policies.engine import RegorusEngine, Verdict
+from policies.errors import PolicyError
+from tests.unit.policies.good import case, document
+
+CODES = b'{"version":"1.0.0","codes":{}}'
+ALLOW = '{"allow": true, "reasons": [], "warnings": []}'
+
+
+def bundle_of(text: str) -> Bundle:
+    rule = f"package depa.contract\n\n{text}\n".encode()
+    return build({"codes.json": CODES, "depa/contract/decision.rego": rule})
+
+
+def evaluate(text: str, document: bytes = b"{}") -> Verdict:
+    return RegorusEngine().evaluate(bundle_of(text), entrypoint="contract", document=document)
+
+
+def test_the_decision_rule_is_evaluated_over_the_input() -> None:
+    assert evaluate(f"decision := {ALLOW} if input.good == 1", b'{"good":1}').allow
+
+
+def test_nothing_is_left_over_from_the_decision_before() -> None:
+    engine, bundle = RegorusEngine(), bundle_of(f"decision := {ALLOW} if input.good == 1")
+    assert engine.evaluate(bundle, entrypoint="contract", document=b'{"good":1}').allow
+    with pytest.raises(PolicyError, match="got no result"):
+        engine.evaluate(bundle, entrypoint="contract", document=b"{}")
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        ("other := 1", "could not be evaluated"),
+        (f"decision := {ALLOW} if input.missing", "got no result or another shape"),
+        ("decision := true", "got no result or another shape"),
+        ('decision := {"allow": true}', "got no result or another shape"),
+        ('decision := {"allow": "yes", "reasons": [], "warnings": []}', "another shape"),
+        ('decision := {"allow": 1, "reasons": [], "warnings": []}', "another shape"),
+        ('decision := {"allow": true, "reasons": [], "warnings": [], "x": 1}', "another shape"),
+        ('decision := {"allow": false, "reasons": ["no"], "warnings": []}', "another shape"),
+        ("decision := time.no_such_function(1)", "could not find function"),
+        (f"decision := {ALLOW} if 1 / input.zero == 1", "divide by zero"),
+        ("decision := to_number(input.text)", "could not parse"),
+        ("decision := 1\ndecision := 2", "could not be evaluated"),
+        ("decision := {", "could not be evaluated"),
+        (f'decision := {ALLOW} if strings.count("abc", "") == 1', "could not be evaluated"),
+    ],
+)
+def test_everything_but_a_decision_is_an_error(rule: str, problem: str) -> None:
+    with pytest.raises(PolicyError, match=problem) as failed:
+        evaluate(rule, b'{"zero":0,"text":"x"}')
+    assert "backtrace" not in str(failed.value)
+    assert "unknown" not in str(failed.value)
+    assert len(str(failed.value)) < 600
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"NaN", b"[" * 200 + b"]" * 200])
+def test_a_malformed_input_is_an_error(text: bytes) -> None:
+    with pytest.raises(PolicyError, match="could not be evaluated"):
+        evaluate(f"decision := {ALLOW}", text)
+
+
+def test_an_engine_works_again_after_an_error() -> None:
+    engine, bundle = RegorusEngine(), bundle_of(f"decision := {ALLOW} if 1 / input.n == 1")
+    with pytest.raises(PolicyError):
+        engine.evaluate(bundle, entrypoint="contract", document=b'{"n":0}')
+    assert engine.evaluate(bundle, entrypoint="contract", document=b'{"n":1}').allow
+
+
+def test_one_engine_is_shared_by_threads() -> None:
+    engine, facts = RegorusEngine(), case("contract")
+    facts["bundle"] = {"digest": load_bundle().digest, "version": "1.0.0"}
+    text = document(facts)
+    start = threading.Barrier(4)
+
+    def decide(_: int) -> bool:
+        start.wait()
+        return all(
+            engine.evaluate(load_bundle(), entrypoint="contract", document=text).allow
+            for _ in range(5)
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(decide, range(4))) == [True] * 4
+
+
+def test_more_bundles_than_are_kept_prepared_are_still_judged() -> None:
+    engine = RegorusEngine()
+    bundles = [bundle_of(f"decision := {ALLOW} if input.n == {n}") for n in range(10)]
+    for _ in range(2):
+        for n, bundle in enumerate(bundles):
+            text = f'{{"n":{n}}}'.encode()
+            assert engine.evaluate(bundle, entrypoint="contract", document=text).allow

@@ -1,0 +1,215 @@
+"""Documents and facts that every policy allows, for tests to bend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from policies.attestation.maa import EvidenceClaims
+from policies.bundle import load_bundle
+from policies.facts import (
+    AttestationFacts,
+    BudgetAfter,
+    ContractFacts,
+    ReleaseFacts,
+    TrainingFacts,
+    attestation_facts,
+    contract_facts,
+    release_facts,
+    training_facts,
+)
+from policies.wire.base import Document, canonical_json
+from policies.wire.contract import Contract, KeyRef
+from policies.wire.pipeline import Pipeline
+from policies.wire.run import Approval, Charge
+from tests.samples import contract_json
+
+NOW = 1_780_000_000
+"""2026-05-28, in the middle of the contract."""
+RUN = "run-" + "a" * 26
+NONCE = "N" * 42 + "A"
+TOKEN = b"header.payload.signature"
+ENTRYPOINTS = ("contract", "training", "attestation", "release")
+
+
+def contract_document() -> dict[str, Any]:
+    """Return a contract that agrees to the policy that is shipped."""
+    document = contract_json()
+    document["policy"] = {
+        "id": "depa",
+        "version": load_bundle().version,
+        "digest": load_bundle().digest,
+    }
+    return document
+
+
+def contract(document: dict[str, Any] | None = None) -> Contract:
+    return Contract.from_json(document or contract_document())
+
+
+def contract_case(agreed: Contract | None = None) -> ContractFacts:
+    agreed = agreed or contract()
+    return contract_facts(
+        agreed,
+        signatures={party.id: NOW - 1000 for party in agreed.parties},
+        executed=True,
+        revoked_by=[],
+        now=NOW,
+    )
+
+
+def pipeline_document() -> dict[str, Any]:
+    return {
+        "version": "1.0",
+        "contract": contract().digest(),
+        "name": "first run",
+        "pipeline": [
+            {"name": "DirectoryJoin", "config": {"datasets": ["mri-a", "mri-b"]}},
+            {
+                "name": "Train_DL",
+                "config": {
+                    "model": {"kind": "unet2d", "inChannels": 1, "outChannels": 1},
+                    "baseWeights": "base",
+                    "dataset": {"kind": "slices", "size": [64, 64]},
+                    "loss": {"class": "BCEWithLogitsLoss"},
+                    "optimizer": {"name": "Adam", "params": {"lr": 0.003}},
+                    "steps": 100,
+                    "batchSize": 80,
+                    "isPrivate": True,
+                    "privacyParams": {
+                        "epsilon": 8.0,
+                        "delta": 0.0005,
+                        "maxGradNorm": 0.5,
+                        "unit": "patient",
+                        "adjacency": "add-remove",
+                    },
+                    "metrics": ["dice_score"],
+                    "taskType": "segmentation",
+                    "output": "safetensors",
+                },
+            },
+        ],
+    }
+
+
+def training_case(document: dict[str, Any] | None = None) -> TrainingFacts:
+    return training_facts(
+        contract_case(),
+        Pipeline.from_json(document or pipeline_document()),
+        parameters=120_000,
+        budgets=[
+            BudgetAfter("mri-a", tdc_after_micro_epsilon=8_000_000, overall_after_micro_epsilon=9),
+            BudgetAfter("mri-b", tdc_after_micro_epsilon=8_000_000, overall_after_micro_epsilon=9),
+        ],
+    )
+
+
+def claims(**changes: Any) -> EvidenceClaims:
+    fields: dict[str, Any] = {
+        "issuer": "https://127.0.0.1:9443",
+        "token_digest": "sha256:" + "1" * 64,
+        "token_id": "id",
+        "issued_at": datetime.fromtimestamp(NOW - 10, UTC),
+        "expires_at": datetime.fromtimestamp(NOW + 600, UTC),
+        "compliance": "azure-compliant-uvm",
+        "debuggable": False,
+        "migratable": False,
+        "vmpl": 0,
+        "host_data": "b" * 64,
+        "report_data": "0" * 128,
+        "measurement": "c" * 96,
+        "guest_svn": 100,
+        "tcb": MappingProxyType({}),
+        "runtime": {
+            "keys": [{"kid": "release"}, {"kid": "report"}],
+            "depa": {
+                "contract": contract().digest(),
+                "run": RUN,
+                "pipeline": Pipeline.from_json(pipeline_document()).digest(),
+                "nonce": NONCE,
+            },
+        },
+        "claims": {"x-ms-attestation-type": "sevsnpvm"},
+    }
+    return EvidenceClaims(**{**fields, **changes})
+
+
+def attestation_case(**changes: Any) -> AttestationFacts:
+    return attestation_facts(
+        claims(**changes),
+        contract(),
+        run=RUN,
+        pipeline_digest=Pipeline.from_json(pipeline_document()).digest(),
+        nonce=NONCE,
+        now=NOW,
+    )
+
+
+def approval() -> Approval:
+    pipeline = Pipeline.from_json(pipeline_document())
+    return Approval(
+        run=RUN,
+        contract=pipeline.contract,
+        pipeline=pipeline.digest(),
+        decision="dec-1",
+        approved_at=datetime.fromtimestamp(NOW - 100, UTC),
+        expires_at=datetime.fromtimestamp(NOW + 3600, UTC),
+        charges=tuple(
+            Charge(
+                dataset=dataset,
+                tdc=contract().tdc.id,
+                micro_epsilon=8_000_000,
+                delta_trillionths=500_000_000,
+                event={},
+            )
+            for dataset in ("mri-a", "mri-b")
+        ),
+    )
+
+
+def release_case(**changes: Any) -> ReleaseFacts:
+    agreed, pipeline = contract(), Pipeline.from_json(pipeline_document())
+    fields: dict[str, Any] = {
+        "run": RUN,
+        "state": "approved",
+        "contract": pipeline.contract,
+        "pipeline": pipeline.digest(),
+        "approval": approval(),
+        "keys": [KeyRef(vault=d.key.vault, name=d.key.name) for d in agreed.datasets],
+        "token": TOKEN,
+        "nonce": NONCE,
+        "reserved": ["mri-a", "mri-b"],
+    }
+    return release_facts(contract_case(), **{**fields, **changes})
+
+
+def case(entrypoint: str) -> dict[str, Any]:
+    """Return good facts of an entrypoint, as JSON."""
+    builders: dict[str, Callable[[], Document]] = {
+        "contract": contract_case,
+        "training": training_case,
+        "attestation": attestation_case,
+        "release": release_case,
+    }
+    return builders[entrypoint]().to_json()
+
+
+def change(facts: dict[str, Any], pointer: str, value: Any = None, *, remove: bool = False) -> None:
+    """Replace, append (`-`) or remove the node that a JSON pointer names."""
+    *way, last = pointer.split("/")[1:]
+    node: Any = facts
+    for part in way:
+        node = node[int(part)] if isinstance(node, list) else node[part]
+    key: Any = int(last) if isinstance(node, list) and last != "-" else last
+    if remove:
+        del node[key]
+    elif last == "-":
+        node.append(value)
+    else:
+        node[key] = value
+
+
+def document(facts: dict[str, Any]) -> bytes:
+    return canonical_json(facts)

@@ -1,0 +1,185 @@
+"""A planted violation of each kind is found, and the shipped policies have none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from policies.lint import lint, read_folder, run_tests
+from policies.lint.__main__ import main
+
+FOLDER = Path(__file__).parents[4] / "policies" / "rego"
+HEAD = "# METADATA\n# title: Planted\npackage depa.contract\n\nimport data.depa.lib\n\n"
+
+
+def planted(text: str, *, path: str = "depa/contract/planted.rego") -> set[tuple[str, str]]:
+    """Return check and message of what is found in one file more."""
+    found = lint({**read_folder(FOLDER), path: text.encode()})
+    return {(finding.check, finding.message) for finding in found if finding.path == path}
+
+
+def test_the_shipped_policies_are_sound() -> None:
+    assert lint(read_folder(FOLDER)) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "check"),
+    [
+        ('deny contains 1 if not input.contract.purpose == "TRAINING"', "negation"),
+        ("deny contains 1 if not input.contract.purpose", "negation"),
+        ('deny contains 1 if not startswith(input.purpose, "T")', "negation"),
+        ("deny contains 1 if not lib.is_digest(input.contract.digest)", "negation"),
+        ("deny contains 1 if not is_unit(input.unit)", "negation"),
+        ("deny contains 1 if not is_unit(parties)", "negation"),
+        ("deny contains 1 if not input.a in [1]", "negation"),
+        ("deny contains 1 if {\n\tx := input.a\n\tnot x > 1\n}", "negation"),
+        ("deny contains 1 if {\n\tx := input.a\n\tnot x\n}", "negation"),
+        ("deny contains 1 if time.now_ns() > 1", "builtins"),
+        ('deny contains 1 if http.send({"url": "https://x"})', "builtins"),
+        ('deny contains 1 if crypto.sha256("x") == "y"', "builtins"),
+        ('deny contains 1 if io.jwt.decode("x")', "builtins"),
+        ('deny contains 1 if rand.intn("x", 2) == 1', "builtins"),
+        ("deny contains 1 if opa.runtime()", "builtins"),
+        ('deny contains 1 if print("x")', "builtins"),
+        ("deny contains 1 if input.contract.now > 1.5", "numbers"),
+        ("deny contains 1 if input.contract.now > 1e3", "numbers"),
+        ('deny contains 1 if sprintf("%05.2f", [input.now]) == "x"', "formats"),
+        ('deny contains 1 if sprintf("%s %s", [input.now]) == "x"', "formats"),
+        ('deny contains 1 if sprintf(input.format, [1]) == "x"', "formats"),
+        ('deny contains 1 if regex.match("a+", input.now)', "patterns"),
+        ("deny contains 1 if regex.match(input.pattern, input.now)", "patterns"),
+        ('deny contains 1 if data.depa.contract.complete with input as {"a": 1}', "overrides"),
+        ("default open := true", "defaults"),
+        ('deny contains lib.reason("NO_SUCH_CODE", "", "x") if input.now == 1', "codes"),
+        ('warn contains lib.reason("CONTRACT_EXPIRED", "", "x") if input.now == 1', "codes"),
+        ("helper if input.now == 1", "unused"),
+        ("deny contains 1 if lib.judging", "imports"),
+        ("deny contains 1 if {", "syntax"),
+    ],
+)
+def test_a_planted_violation_is_found(rule: str, check: str) -> None:
+    assert check in {kind for kind, _ in planted(f"{HEAD}{rule}\n")}
+
+
+@pytest.mark.parametrize(
+    ("text", "check"),
+    [
+        (HEAD.replace("\n", "\r\n"), "text"),
+        (HEAD.strip(), "text"),
+        (HEAD.replace("# METADATA\n", ""), "package"),
+        (HEAD.replace("depa.contract", "depa.other"), "package"),
+        (HEAD.replace("data.depa.lib", "data.depa.nowhere"), "imports"),
+        (HEAD.replace("data.depa.lib", "future.keywords.not"), "imports"),
+        (HEAD + "# METADATA\n# entrypoint: true\ndeny contains 1 if input.x\n", "entrypoints"),
+        (HEAD + "decision := 1\n", "entrypoints"),
+    ],
+)
+def test_a_planted_file_is_found(text: str, check: str) -> None:
+    assert check in {kind for kind, _ in planted(text)}
+
+
+def test_an_undefined_name_fails_the_tests() -> None:
+    rule = (HEAD + "deny contains undefined_name\n").encode()
+    assert run_tests({**read_folder(FOLDER), "depa/contract/planted.rego": rule}).failed
+
+
+def test_bound_arguments_and_named_rules_may_be_negated() -> None:
+    rule = "deny contains 1 if {\n\tunit := input.unit\n\tnot is_unit(unit)\n\tnot complete\n}\n"
+    assert planted(HEAD + rule) == set()
+
+
+def test_text_that_is_not_utf8_is_found() -> None:
+    found = [str(finding) for finding in lint({"depa/contract/a.rego": b"\xff"})]
+    assert "depa/contract/a.rego:1: text: is not UTF-8" in found
+
+
+@pytest.mark.parametrize(
+    ("line", "check"),
+    [
+        ("default allow := false\n", "entrypoints"),
+        ("complete if {", "entrypoints"),
+        ("decision := {", "entrypoints"),
+    ],
+)
+def test_a_package_without_its_frame_is_found(line: str, check: str) -> None:
+    files = read_folder(FOLDER)
+    path = "depa/release/decision.rego"
+    files[path] = files[path].replace(
+        line.encode(), line.replace(line.split(maxsplit=1)[0], "renamed").encode()
+    )
+    assert check in {finding.check for finding in lint(files) if finding.path == path}
+
+
+def test_an_explanation_that_no_rule_needs_is_found() -> None:
+    files = read_folder(FOLDER)
+    extra = b'"codes": {"UNHEARD_OF": {"severity": "deny"},'
+    files["codes.json"] = files["codes.json"].replace(b'"codes": {', extra)
+    assert [str(f) for f in lint(files)] == ["codes.json:1: codes: UNHEARD_OF is given by no rule"]
+
+
+def test_a_package_without_tests_is_found() -> None:
+    files = read_folder(FOLDER)
+    del files["depa/release/release_test.rego"]
+    assert {finding.check for finding in lint(files)} == {"tests"}
+
+
+def test_rego_tests_pass_and_reach_every_line() -> None:
+    report = run_tests(read_folder(FOLDER))
+    assert report.failed == ()
+    assert len(report.passed) > 25
+    assert report.coverage >= 0.95
+
+
+def test_a_rule_that_allows_more_fails_its_test() -> None:
+    files = read_folder(FOLDER)
+    path = "depa/training/privacy.rego"
+    weaker = files[path].replace(b"> pair.limit.run.microEpsilon", b"> 99000000")
+    assert weaker != files[path]
+    failed = run_tests({**files, path: weaker}).failed
+    assert {f.message.split(" ", 1)[1] for f in failed} == {"is not true"}
+
+
+def test_a_test_that_raises_fails() -> None:
+    files = read_folder(FOLDER)
+    files["depa/lib/broken_test.rego"] = (
+        b"# METADATA\n# title: Broken\npackage depa.lib_test\n\ntest_broken if 1 / 0 == 1\n"
+    )
+    (failed,) = run_tests(files).failed
+    assert "divide by zero" in failed.message
+
+
+def test_lines_that_no_test_reaches_are_named() -> None:
+    files = read_folder(FOLDER)
+    del files["depa/release/release_test.rego"]
+    report = run_tests(files)
+    assert set(report.missed) == {"depa/release/decision.rego", "depa/release/run.rego"}
+    assert report.coverage < 0.9
+
+
+def test_a_line_that_no_test_reaches_is_named_among_others() -> None:
+    rule = (HEAD + "deny contains 1 if {\n\tinput.never == 1\n\tinput.now == 1\n}\n").encode()
+    report = run_tests({**read_folder(FOLDER), "depa/contract/planted.rego": rule})
+    assert report.missed == {"depa/contract/planted.rego": (7, 9)}
+
+
+def test_the_command_ends_with_zero_for_sound_policies(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert capsys.readouterr().out.startswith("0 findings, ")
+
+
+def test_the_command_ends_with_one_and_names_the_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path, data in read_folder(FOLDER).items():
+        target = tmp_path / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    planted_file = tmp_path / "depa" / "contract" / "planted.rego"
+    planted_file.write_text(HEAD + "deny contains 1 if not input.x == 1\n")
+    assert main([str(tmp_path)]) == 1
+    assert "depa/contract/planted.rego:7: negation: " in capsys.readouterr().out
+
+
+def test_an_empty_folder_is_not_sound(tmp_path: Path) -> None:
+    assert main([str(tmp_path)]) == 1
