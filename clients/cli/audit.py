@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from clients.cli.command import Session, command, new_app
-from clients.cli.errors import NotFoundError
 from clients.cli.files import read_bytes, write_new
 from clients.cli.output import Answer
 from clients.cli.service import connect
 from ledger.bundle import MAX_BUNDLE_BYTES, Bundle
-from ledger.verify import VerifiedLog, verify_bundle
-from policies.audit import Finding, audit
-from policies.bundle import load_bundle
-from policies.dossier import read_dossier
-from policies.wire.contract import contract_urn
+from ledger.verify import verify_bundle
 
 app = new_app("Verify offline what happened.")
-_CONTRACT = contract_urn("sha256:")
-
-
-@dataclass(frozen=True)
-class _Audited:
-    log: VerifiedLog
-    contracts: tuple[str, ...]
-    """Digests of the contracts that the bundle is about."""
-    findings: tuple[Finding, ...]
 
 
 @command(app, "export", examples="depa audit export sha256:... --out case.json")
@@ -59,8 +44,11 @@ def verify(
     root: Annotated[str | None, typer.Option(help="Root fingerprint, if not set.")] = None,
 ) -> Answer:
     """Verify signatures, receipts, checkpoint, order, decisions and budgets; needs no network."""
+    # The accountant takes seconds to load; no other command of this noun needs it.
+    from clients.cli.auditing import audit_bundle  # noqa: PLC0415
+
     fingerprint = root or session.settings.need("root")
-    audited = _audit(read_bytes(bundle, what="bundle", limit=MAX_BUNDLE_BYTES), fingerprint)
+    audited = audit_bundle(read_bytes(bundle, what="bundle", limit=MAX_BUNDLE_BYTES), fingerprint)
     return Answer(
         {
             "root": fingerprint,
@@ -84,7 +72,8 @@ def show(
 ) -> Answer:
     """List the entries of a verified bundle, in the order of the log."""
     data = read_bytes(bundle, what="bundle", limit=MAX_BUNDLE_BYTES)
-    log = _verified(data, root or session.settings.need("root"))
+    fingerprint = root or session.settings.need("root")
+    log = verify_bundle(Bundle.parse(data), root_fingerprint=fingerprint, at=int(time.time()))
     rows = [
         (
             str(entry.index),
@@ -98,34 +87,3 @@ def show(
     names = ("entry", "time (UTC)", "kind", "issuer", "document")
     listed = [dict(zip(names, row, strict=True)) for row in rows]
     return Answer({"entries": listed}, columns=names, rows=rows)
-
-
-def _verified(data: bytes, fingerprint: str) -> VerifiedLog:
-    return verify_bundle(Bundle.parse(data), root_fingerprint=fingerprint, at=int(time.time()))
-
-
-def _audit(data: bytes, fingerprint: str) -> _Audited:
-    log = _verified(data, fingerprint)
-    subjects = {entry.statement.subject for entry in log.entries}
-    digests = sorted(
-        "sha256:" + subject.removeprefix(_CONTRACT)
-        for subject in subjects
-        if subject.startswith(_CONTRACT)
-    )
-    if not digests:
-        raise NotFoundError("the bundle is about no contract")
-    issuers = {entry.statement.issuer for entry in log.entries}
-    findings = [
-        Finding("root", f"{fingerprint} certifies the keys of log {log.log.origin}"),
-        Finding("signatures", f"{len(log.entries)} statements by {len(issuers)} issuers"),
-        Finding("receipts", f"{len(log.entries)}, each at its place in the log"),
-        Finding(
-            "checkpoint",
-            f"size {log.checkpoint.tree_size}, every receipt's root leads to it",
-        ),
-        Finding("documents", f"{len(log.documents)}, each with its digest"),
-    ]
-    policies = {load_bundle().digest: load_bundle()}
-    for digest in digests:
-        findings += audit(read_dossier(log, contract_digest=digest), policies=policies)
-    return _Audited(log, tuple(digests), tuple(findings))

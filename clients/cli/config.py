@@ -12,7 +12,7 @@ from clients.cli.identity import CARD, own_card
 from clients.cli.output import Answer
 from clients.cli.settings import KNOWN, write_settings
 from clients.cli.stack import role_settings
-from deploy.local.stack import read_stack
+from deploy.local.stackfile import read_stack
 
 app = new_app("Settings and where they come from.")
 

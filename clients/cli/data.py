@@ -20,8 +20,6 @@ from clients.cli.offer import Offer, read_offer
 from clients.cli.output import Answer
 from policies.wire.contract import Dataset, KeyRef, SealedFile
 from trainer.data.manifest import Manifest, read_manifest
-from trainer.data.prepare import prepare
-from trainer.data.preprocess import Augmentation, Plane, Recipe
 from trainer.sealed import SealedBlob, seal
 
 app = new_app("Preprocess, seal and upload a data set.")
@@ -34,13 +32,21 @@ class What(StrEnum):
     BASE_MODEL = "base-model"
 
 
+class PlaneName(StrEnum):
+    """Direction in which volumes are cut."""
+
+    AXIAL = "axial"
+    CORONAL = "coronal"
+    SAGITTAL = "sagittal"
+
+
 @command(app, "preprocess", examples="depa data preprocess volumes/ prepared/ --size 64")
 def preprocess(
     session: Session,
     source: Annotated[Path, typer.Argument(help="Folder of NIfTI volumes with masks.")],
     out: Annotated[Path, typer.Argument(help="Folder to create.")],
     *,
-    plane: Annotated[Plane, typer.Option(help="Direction of the slices.")] = Plane.AXIAL,
+    plane: Annotated[PlaneName, typer.Option(help="Direction of the slices.")] = PlaneName.AXIAL,
     size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 64,
     min_tumour: Annotated[int, typer.Option(help="Pixels that make a tumour slice.")] = 10,
     max_slices: Annotated[int, typer.Option(help="Tumour slices a patient.")] = 8,
@@ -50,8 +56,12 @@ def preprocess(
     jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
 ) -> Answer:
     """Turn 3D volumes into normalised 2D slices; damaged volumes are named and left out."""
+    # The image libraries take a while to load; no other command of this noun needs them.
+    from trainer.data.prepare import prepare  # noqa: PLC0415
+    from trainer.data.preprocess import Augmentation, Plane, Recipe  # noqa: PLC0415
+
     recipe = Recipe(
-        plane=plane,
+        plane=Plane(plane.value),
         size=(size, size),
         min_tumour_pixels=min_tumour,
         max_slices=max_slices,

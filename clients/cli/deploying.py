@@ -13,7 +13,7 @@ from clients.cli.service import ca_file, connect
 from clients.cli.stack import stack_folder
 from deploy.local.launch_policy import MAX_POLICY_BYTES
 from deploy.local.room import Deployment, Ended, run_room
-from deploy.local.stack import read_stack
+from deploy.local.stackfile import read_stack
 from policies.wire.run import Progress
 
 

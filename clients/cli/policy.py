@@ -13,7 +13,7 @@ from clients.cli.agreement import agreement_facts, load_contract
 from clients.cli.command import Session, command, new_app
 from clients.cli.errors import Refused
 from clients.cli.output import Answer
-from clients.cli.pipelines import judge, read_pipeline
+from clients.cli.pipelines import read_pipeline
 from policies.bundle import load_bundle
 from policies.decide import Policy
 from policies.errors import Denied
@@ -32,6 +32,9 @@ def check(
     pipeline: Annotated[Path | None, typer.Option(help="Pipeline, or folder of parts.")] = None,
 ) -> Answer:
     """Judge a contract, or a pipeline under it, with no budget spent so far."""
+    # The accountant takes seconds to load; no other command of this noun needs it.
+    from clients.cli.judging import judge  # noqa: PLC0415
+
     found, now = load_contract(session, contract), int(time.time())
     if pipeline is None:
         decision = Policy.embedded().contract(agreement_facts(found, now=now))

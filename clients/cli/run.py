@@ -14,11 +14,9 @@ from clients.cli.agreement import load_contract
 from clients.cli.command import Session, command, new_app
 from clients.cli.deploying import deploy_local
 from clients.cli.errors import Refused, UsageError
-from clients.cli.files import write_new
 from clients.cli.output import Answer, Output
-from clients.cli.pipelines import judge, pretty, read_pipeline
+from clients.cli.pipelines import read_pipeline
 from clients.cli.service import connect
-from policies.errors import Denied
 from policies.wire.run import Progress
 
 app = new_app("Check, submit, deploy and fetch a training run.")
@@ -39,31 +37,13 @@ def check(
     offline: Annotated[bool, typer.Option("--offline", help="Leave out the budgets.")] = False,
 ) -> Answer:
     """Put a pipeline together and ask the policy about it, as the service will."""
+    # The accountant takes seconds to load, as does the network library of `fetch`; no other
+    # command of this noun needs them.
+    from clients.cli.judging import check_pipeline  # noqa: PLC0415
+
     found = load_contract(session, contract)
     pipeline = read_pipeline(config, contract=found.digest(), name=name)
-    budgets = []
-    if not offline:
-        client = connect(session)
-        datasets = [item for item in map(found.dataset, pipeline.datasets) if item is not None]
-        answers = [client.budget(item.digest) for item in datasets]
-        budgets = [b for a in answers for b in a.budgets if b.contract == found.digest()]
-    judged = judge(pipeline, found, budgets=budgets, now=int(time.time()))
-    if not judged.decision.allow:
-        raise Denied(judged.decision)
-    if out is not None:
-        write_new(out, pretty(pipeline))
-    cost = max((charge.micro_epsilon for charge in judged.charges), default=0) / 1e6
-    warnings = [str(reason) for reason in judged.decision.warnings]
-    return Answer(
-        {
-            "pipeline": pipeline.digest(),
-            "policy": judged.decision.policy,
-            "epsilon": cost,
-            "file": None if out is None else str(out),
-            "warnings": warnings,
-        },
-        "\n".join([f"allowed: {pipeline.digest()}, epsilon {cost:g} at most", *warnings]),
-    )
+    return check_pipeline(session, pipeline, found, out=out, offline=offline)
 
 
 @command(app, "submit", examples="depa run submit pipeline.json")
@@ -140,7 +120,6 @@ def fetch(
     plot: Annotated[Path | None, typer.Option(help="PNG to draw, of found and true masks.")] = None,
 ) -> Answer:
     """Open the sealed model, check it against the run's report, and measure it on public data."""
-    # The network library takes seconds to load, and no other command of this noun needs it.
     from clients.cli.results import fetch_result  # noqa: PLC0415
 
     return fetch_result(session, run, out=out, test=test, plot=plot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clients.cli.command import Session
-from deploy.local.stack import Stack
+from deploy.local.stackfile import Stack
 
 DEFAULT_FOLDER = "stack"
 

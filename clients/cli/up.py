@@ -14,7 +14,8 @@ from clients.cli.identity import read_card
 from clients.cli.keystore import ask_passphrase
 from clients.cli.output import Answer
 from clients.cli.stack import stack_folder
-from deploy.local.stack import Stack, start_stack
+from deploy.local.stack import start_stack
+from deploy.local.stackfile import Stack
 
 app = new_app("Start the local stack.", alone=True)
 

@@ -15,7 +15,6 @@ Ports are free ones, chosen at the first start and kept, since contracts name th
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import socket
@@ -23,10 +22,9 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import httpx2
 from cryptography.hazmat.primitives import hashes
@@ -36,80 +34,15 @@ from clients.api.transport import tls_context
 from contract_service.init import init_home, load_home
 from deploy.local.keyfile import write_private
 from deploy.local.launch_policy import packages_root, trainer_policy
-from deploy.local.processes import Recorded, is_running, start, stop
+from deploy.local.processes import is_running, start, stop
 from deploy.local.server import bind, url_of
+from deploy.local.stackfile import STACK_FILE, Member, Stack, StackError, encode_stack, read_stack
 from deploy.local.tls import KeyKind, TlsFiles, server_certificate
-from policies.errors import DepaError
 
-STACK_FILE = "stack.json"
 START_SECONDS = 90.0
 _POLL_SECONDS = 0.05
-_VERSION = 1
 _ORGANIZATION = "Local stack"
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
-
-
-class StackError(DepaError):
-    """The local stack does not start, or is not there."""
-
-    code = "stack"
-    exit_code = 5
-
-
-@dataclass(frozen=True)
-class Member:
-    """A process of the stack and where it answers."""
-
-    process: Recorded
-    url: str
-    log: str
-
-
-@dataclass(frozen=True)
-class Stack:
-    """What runs where; nothing in it is secret."""
-
-    folder: Path
-    root: str
-    """Fingerprint of the service's root certificate."""
-    members: Mapping[str, Member]
-    vaults: Mapping[str, str]
-    """URL of each vault by its owner's DID."""
-
-    @property
-    def service(self) -> str:
-        """URL of the contract service."""
-        return self.members["service"].url
-
-    @property
-    def attestation(self) -> str:
-        """URL of the attestation service."""
-        return self.members["attestation"].url
-
-    @property
-    def ca_file(self) -> Path:
-        """PEM of the authority of all servers' certificates."""
-        return self.folder / "tls" / "ca.pem"
-
-    @property
-    def blobs(self) -> str:
-        """URL of the blob folder."""
-        return (self.folder / "blobs").as_uri()
-
-    @property
-    def launch_policy(self) -> Path:
-        """The launch policy's file."""
-        return self.folder / "launch-policy.rego"
-
-    @property
-    def machine(self) -> Path:
-        """Home of the simulated machine."""
-        return self.folder / "machine"
-
-    @property
-    def running(self) -> bool:
-        """Whether every process of the stack runs."""
-        return all(is_running(member.process) for member in self.members.values())
 
 
 @dataclass
@@ -198,7 +131,7 @@ def _start_all(starting: _Start, *, owners: Mapping[str, str]) -> Stack:
     vaults = {owner: urls[f"vault-{name}"] for name, owner in owners.items()}
     stack = Stack(folder, root, dict(starting.members), vaults)
     write_private(stack.launch_policy, trainer_policy(root).render().encode())
-    write_private(folder / STACK_FILE, json.dumps(_to_json(stack), indent=2).encode())
+    write_private(folder / STACK_FILE, encode_stack(stack))
     return stack
 
 
@@ -275,27 +208,6 @@ def _environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(packages_root()), "PYTHONUNBUFFERED": "1"}
 
 
-def read_stack(folder: Path) -> Stack:
-    """Return the stack of a folder, running or not.
-
-    Raises:
-        StackError: when there is none.
-    """
-    try:
-        value: dict[str, Any] = json.loads((folder / STACK_FILE).read_bytes())
-        if value["version"] != _VERSION:
-            raise ValueError(value["version"])
-        members = {
-            name: Member(Recorded(**item["process"]), item["url"], item["log"])
-            for name, item in value["members"].items()
-        }
-        return Stack(folder, value["root"], members, dict(value["vaults"]))
-    except FileNotFoundError:
-        raise StackError(f"no stack in {folder}", hint="depa up starts one") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StackError(f"{folder / STACK_FILE} is damaged: {error}") from None
-
-
 def stop_stack(folder: Path) -> list[str]:
     """Stop what runs of the stack; return the names of the processes that were ended.
 
@@ -305,15 +217,6 @@ def stop_stack(folder: Path) -> list[str]:
     stack = read_stack(folder)
     # The service first: it may wait for vaults.
     return [name for name, member in stack.members.items() if stop(member.process)]
-
-
-def _to_json(stack: Stack) -> dict[str, Any]:
-    return {
-        "version": _VERSION,
-        "root": stack.root,
-        "members": {name: asdict(member) for name, member in stack.members.items()},
-        "vaults": dict(stack.vaults),
-    }
 
 
 def _wait_ready(stack: Stack) -> None:
