@@ -301,7 +301,12 @@ def _naming_placeholders(error: DocumentError, data: bytes) -> DocumentError:
     except DocumentError:
         return error
     unfilled = {problem.pointer: problem for problem in _placeholders("", value)}
-    others = [problem for problem in error.problems if problem.pointer not in unfilled]
+    # A list whose only entry is not filled in is reported as empty too.
+    others = [
+        problem
+        for problem in error.problems
+        if not any(f"{at}/".startswith(f"{problem.pointer}/") for at in unfilled)
+    ]
     return DocumentError(error.kind, [*unfilled.values(), *others])
 
 
