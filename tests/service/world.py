@@ -48,7 +48,7 @@ from tests import simulator
 from tests.samples import contract_json, did
 from tests.simulator import NOW, SimulatedVerifier, party
 
-PASSPHRASE = "correct horse battery"
+PASSPHRASE = "correct horse battery"  # noqa: S105
 ORIGIN = "https://service.test"
 LOG_ORIGIN = "service.test/log"
 VAULT = "https://vault.test"
@@ -160,7 +160,7 @@ class InProcessVault:
 
     def release(self, *, vault: str, name: str, token: str, nonce: str) -> str:
         if self.down:
-            raise NetworkError("the vault does not answer")
+            raise NetworkError(f"{vault} does not answer")
         with self.diary.open("a") as stream:
             stream.write(name + "\n")
         body = {"target": token, "nonce": nonce, "enc": "RSA_AES_KEY_WRAP_256"}
