@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Annotated
 
 import typer
 
-from clients.api.service import ServiceClient
 from clients.api.vault import VaultClient, VaultCredential
 from clients.cli.command import Session, command, new_app
 from clients.cli.errors import NotFoundError, Refused
 from clients.cli.identity import Identity
 from clients.cli.kek import own_private_kek
 from clients.cli.output import Answer
+from clients.cli.record import executed_contract
 from clients.cli.service import ca_file, connect, open_identity
-from ledger.bundle import Bundle
-from ledger.verify import verify_bundle
 from policies.attestation.release_policy import build_release_policy
-from policies.dossier import read_dossier
 from policies.wire.contract import Contract, SealedFile
 
 app = new_app("Put keys into the party's own vault, bound to a contract.")
@@ -74,29 +70,6 @@ def policy_(
     key = _vault(session, open_identity(session)).get_key(name)
     policy = None if key.release_policy is None else json.loads(key.release_policy)
     return Answer({"key": key.kid, "policy": policy}, json.dumps(policy, indent=2))
-
-
-def executed_contract(session: Session, client: ServiceClient, digest: str) -> Contract:
-    """Return a contract that the log proves to be signed by all parties and not revoked.
-
-    The service's word is not taken for it: everything is verified up to the pinned root.
-
-    Raises:
-        Refused: when it is not executed, or is revoked.
-        LedgerError: when the service's record does not verify.
-    """
-    log = verify_bundle(
-        Bundle.parse(client.contract_bundle(digest)),
-        root_fingerprint=session.settings.need("root"),
-        at=int(time.time()),
-    )
-    dossier = read_dossier(log, contract_digest=digest)
-    if dossier.executed is None:
-        names = ", ".join(party.name for party in dossier.missing)
-        raise Refused(f"{digest} is not executed; missing: {names}", hint="depa contract status")
-    if dossier.revocations:
-        raise Refused(f"{digest} is revoked")
-    return dossier.contract
 
 
 def _files(contract: Contract) -> tuple[SealedFile, ...]:

@@ -108,7 +108,8 @@ def run(arguments: list[str]) -> int:
     except TyperException as error:
         context = getattr(error, "ctx", None)
         hint = f"{context.command_path if context else 'depa'} --help"
-        return _fail(UsageError(error.format_message(), hint=hint), name)
+        message = error.format_message().replace("Value error, ", "")
+        return _fail(UsageError(message, hint=hint), name)
     except (DepaError, LedgerError) as error:
         return _fail(error, name)
     except BrokenPipeError:

@@ -83,7 +83,7 @@ def seal_and_upload(cast: Cast, step: Step) -> None:
         if role is cast.consumer:
             file_id, title, what = cast.scenario.base_model, "Weights to start from", "base-model"
             source = role.home / "base"
-            role.script(cast.scenario.folder / "base_model.py", "--out", source, "--seed", SEED)
+            role.script(cast.scenario.folder / "base_model.py", "--out", source)
         else:
             profile = cast.profile(role)
             file_id, title, what = profile.dataset, profile.title, "dataset"
