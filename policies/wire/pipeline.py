@@ -33,6 +33,12 @@ Metric = Literal[
     "recall",
     "confusion_matrix",
 ]
+_METRICS_OF: dict[str, frozenset[str]] = {
+    "segmentation": frozenset({"dice_score", "jaccard_index", "precision", "recall"}),
+    "classification": frozenset(
+        {"accuracy", "f1_score", "precision", "recall", "confusion_matrix"}
+    ),
+}
 
 
 class UNet2d(Wire):
@@ -159,6 +165,9 @@ class TrainDlConfig(Wire):
             raise ValueError(f"output {self.output} does not fit model {self.model.kind}")
         if (self.task_type == "segmentation") != (self.dataset.kind == "slices"):
             raise ValueError(f"taskType {self.task_type} does not fit dataset {self.dataset.kind}")
+        unfit = sorted(set(self.metrics) - _METRICS_OF[self.task_type])
+        if unfit:
+            raise ValueError(f"metrics {unfit} do not fit taskType {self.task_type}")
         if isinstance(self.model, UNet2d) and isinstance(self.dataset, SlicesDataset):
             _check_unet(self.model, self.dataset)
         return self

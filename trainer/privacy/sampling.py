@@ -33,5 +33,7 @@ def draw_samples(stream: SecureStream, *, available: int, wanted: int) -> NDArra
     """
     if available < 1:
         raise ValueError("a unit has no samples")
+    if available == 1:
+        return np.zeros(wanted, dtype=np.int64)
     order = np.argsort(stream.words(available), kind="stable")
     return np.resize(order, wanted).astype(np.int64)
