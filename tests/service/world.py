@@ -10,13 +10,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -47,6 +48,7 @@ from policies.wire.run import Revocation, RunReport, Spent
 from tests import simulator
 from tests.samples import contract_json, did
 from tests.simulator import NOW, SimulatedVerifier, party
+from trainer.keys import RoomKeys
 
 PASSPHRASE = "correct horse battery"  # noqa: S105
 ORIGIN = "https://service.test"
@@ -272,6 +274,11 @@ class World:
         self.app.state.services.context.log.close()
 
 
+def room_keys() -> RoomKeys:
+    """Return keys of one run; the RSA key, which takes long to make, is the session's."""
+    return RoomKeys(simulator.room_keys().release, ec.generate_private_key(ec.SECP256R1()))
+
+
 @dataclass
 class Room:
     """A clean room on simulated hardware."""
@@ -280,13 +287,19 @@ class Room:
     run: str
     capability: str
     client: RoomClient
+    keys: RoomKeys = field(default_factory=room_keys)
 
     def evidence(self, **changes: Any) -> simulator.Evidence:
         """Return honest evidence for this run, with a fresh nonce, or bent."""
         status = self.client.status(self.run)
         if "nonce" not in changes:
             changes["nonce"] = self.client.nonce(self.run).nonce
-        values = {"contract": status.contract, "run": self.run, "pipeline": status.pipeline}
+        values = {
+            "contract": status.contract,
+            "run": self.run,
+            "pipeline": status.pipeline,
+            "keys": self.keys,
+        }
         return simulator.bend(**(values | changes))
 
     def token(self, **changes: Any) -> str:
@@ -316,7 +329,7 @@ class Room:
             "finished_at": int(self.world.clock()),
         }
         report = RunReport(**(values | changes))
-        return report, sign_report(report, now=self.world.clock())
+        return report, sign_report(report, now=self.world.clock(), key=self.keys.report)
 
 
 def spent(steps: int = 40) -> Spent:
@@ -339,9 +352,10 @@ def spent(steps: int = 40) -> Spent:
     )
 
 
-def sign_report(report: RunReport, *, now: float, **changes: Any) -> bytes:
-    """Return the statement of the attested report key about a report."""
-    key = simulator.room_keys().report
+def sign_report(
+    report: RunReport, *, now: float, key: ec.EllipticCurvePrivateKey, **changes: Any
+) -> bytes:
+    """Return the statement of a key about a report."""
     values: dict[str, Any] = {
         "payload_hash": hashlib.sha256(report.canonical()).digest(),
         "kind": "run-report",
