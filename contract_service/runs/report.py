@@ -89,9 +89,9 @@ def _contradictions(
         for field, value in wanted.items()
         if got.get(field) != value
     ]
-    known = {item.digest for item in contract.datasets}
+    known = {item.digest for item in (*contract.datasets, *contract.base_models)}
     problems += [
-        Problem(f"/document/datasets/{index}", "is no data set of the contract")
+        Problem(f"/document/datasets/{index}", "is no sealed file of the contract")
         for index, digest in enumerate(report.datasets)
         if digest not in known
     ]
