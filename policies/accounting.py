@@ -19,6 +19,7 @@ from dp_accounting import dp_event
 from dp_accounting.pld.pld_privacy_accountant import PLDAccountant
 from dp_accounting.privacy_accountant import NeighboringRelation
 from dp_accounting.rdp.rdp_privacy_accountant import RdpAccountant
+from scipy.optimize import brentq
 
 from policies.errors import BudgetError, DocumentError, Problem
 from policies.wire.pipeline import TrainDlConfig
@@ -35,8 +36,9 @@ _GRID: Final = 1e-3
 """Width of the buckets of the privacy loss; smaller is tighter and slower."""
 _FINE_GRID: Final = 1e-4
 _RDP_ORDERS: Final = (*range(2, 64), 80, 96, 128, 256, 512)
-_NOISE_DIGITS: Final = 4
-"""Noise multipliers are rounded up to this many decimals, so that documents show them exactly."""
+_NOISE_UNITS: Final = 10_000
+"""Noise multipliers are multiples of one in this many, so that documents show them exactly."""
+_MIN_NOISE: Final = 0.05
 _MAX_NOISE: Final = 10_000.0
 _MODULE: Final = "dp_accounting.dp_event"
 _RELATIONS: Final[Mapping[str, NeighboringRelation]] = {
@@ -133,30 +135,37 @@ def plan_training(train: TrainDlConfig, *, units: int) -> PrivacyPlan:
 def _calibrate(
     epsilon: float, delta: float, sampling_rate: float, steps: int, adjacency: Adjacency
 ) -> tuple[float, float]:
-    def cost(noise: float) -> float:
-        event = training_event(noise_multiplier=noise, sampling_rate=sampling_rate, steps=steps)
-        return _pld(event, delta=delta, adjacency=adjacency, grid=_GRID)
+    def event(noise: float) -> Event:
+        return training_event(noise_multiplier=noise, sampling_rate=sampling_rate, steps=steps)
 
-    high = 1.0
+    def cost(noise: float) -> float:
+        return _pld(event(noise), delta=delta, adjacency=adjacency, grid=_GRID)
+
+    low, high = 0.5, 1.0
     while cost(high) > epsilon:
-        high *= 2
+        low, high = high, 2 * high
         if high > _MAX_NOISE:
             raise BudgetError(
                 f"no noise up to {_MAX_NOISE:g} keeps {steps} steps within epsilon {epsilon}",
                 hint="take fewer steps, smaller batches or a larger epsilon",
             )
-    low = high / 2
-    while low > 0.05 and cost(low) <= epsilon:
-        high, low = low, low / 2
-    unit = 10.0**-_NOISE_DIGITS
-    while high - low > unit / 2:
-        middle = (low + high) / 2
-        low, high = (low, middle) if cost(middle) <= epsilon else (middle, high)
-    noise = round(math.ceil(high / unit) * unit, _NOISE_DIGITS)
-    event = training_event(noise_multiplier=noise, sampling_rate=sampling_rate, steps=steps)
-    total = compose([event], delta=delta, adjacency=adjacency)
-    if total > epsilon:
-        raise BudgetError(f"calibration failed: noise {noise} costs {total}, more than {epsilon}")
+    while low > _MIN_NOISE and cost(low) <= epsilon:
+        low, high = low / 2, low
+    if low <= _MIN_NOISE:
+        return high, compose([event(high)], delta=delta, adjacency=adjacency)
+    # The logarithms lie nearly on a line, so that few distributions have to be composed.
+    root = brentq(
+        lambda x: math.log(cost(math.exp(x)) / epsilon),
+        math.log(low),
+        math.log(high),
+        xtol=2e-5,
+        rtol=1e-6,
+    )
+    noise = math.ceil(math.exp(root) * _NOISE_UNITS) / _NOISE_UNITS
+    while (total := compose([event(noise)], delta=delta, adjacency=adjacency)) > epsilon:
+        noise = round(noise + 1 / _NOISE_UNITS, 4)
+        if noise > high:
+            raise BudgetError(f"calibration failed: noise {noise} still costs {total}")
     return noise, total
 
 
