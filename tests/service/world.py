@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +333,7 @@ class Room:
         return report, sign_report(report, now=self.world.clock(), key=self.keys.report)
 
 
+@cache
 def spent(steps: int = 40) -> Spent:
     """Return what `steps` steps of the sample pipeline cost, or a little less."""
     plan = accounting.plan(
