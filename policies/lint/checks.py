@@ -8,9 +8,10 @@ Each check is a function of the whole folder, so that it can see what other file
                   makes regorus evaluate its whole package, and undefined if that is in progress
 * negation        `not` stands before a named rule or a function of bound names: OPA hoists anything
                   else out of the negation, and a missing field then makes the rule disappear
+* names           no rule is called like a builtin or an operator: OPA takes `div` for `/`
 * builtins        an allow-list: no clock, network, randomness, cryptography, environment or output
 * numbers         whole numbers alone, since engines print and add floating-point ones differently
-* formats         `sprintf` with %s, %d and %v, one for each argument
+* formats         `sprintf` with %v alone, one for each argument: engines differ in all other verbs
 * patterns        regular expressions are anchored
 * overrides       no `with` outside tests
 * entrypoints     one `decision` a package, `default allow := false`, a positive `complete`
@@ -64,6 +65,13 @@ BUILTINS: Final = frozenset(
 )
 """Functions that all engines compute alike; tests may also use those of `TEST_BUILTINS`."""
 TEST_BUILTINS: Final = BUILTINS | {"json.patch", "numbers.range"}
+OPERATORS: Final = frozenset(
+    {
+        *("and", "assign", "div", "eq", "equal", "gt", "gte", "intersection", "lt", "lte"),
+        *("max", "minus", "mul", "neq", "or", "plus", "rem", "union"),
+    }
+)
+"""Names that OPA gives to operators and to builtins that are not allowed here."""
 ENTRYPOINTS: Final = ("contract", "training", "attestation", "release")
 _ROOTS: Final = frozenset({"decision", "deny", "warn", "allow"})
 _CODES: Final = "codes.json"
@@ -88,6 +96,7 @@ def lint(files: Mapping[str, bytes]) -> list[Finding]:
             _text,
             _package,
             _imports,
+            _shadows,
             _negation,
             _calls,
             _numbers,
@@ -129,6 +138,12 @@ def _imports(module: Module, modules: Sequence[Module]) -> Iterator[Finding]:
                 if field not in functions:
                     message = f"{reference} reads a rule through an import; write {target}.{field}"
                     yield Finding(module.path, line_of(node), "imports", message)
+
+
+def _shadows(module: Module, _: Sequence[Module]) -> Iterator[Finding]:
+    for rule in module.rules:
+        if rule.name in BUILTINS | OPERATORS:
+            yield Finding(module.path, rule.line, "names", f"{rule.name} is a builtin's name")
 
 
 def _functions(modules: Sequence[Module], package: str) -> set[str]:
@@ -216,8 +231,8 @@ def _format(module: Module, node: Node) -> Iterator[Finding]:
     verbs = _VERB.findall(text or "")
     if text is None or values is None:
         message = "expected a literal format and an array of values"
-    elif not set(verbs) <= set("sdv"):
-        message = f"%{min(set(verbs) - set('sdv'))} is not %s, %d or %v"
+    elif set(verbs) - {"v"}:
+        message = f"%{min(set(verbs) - {'v'})} is not %v"
     elif len(verbs) != len(values["items"]):
         message = f"{len(verbs)} verbs for {len(values['items'])} values"
     else:

@@ -12,17 +12,17 @@ has_key(name) if name in input.claims.keys
 
 deny contains lib.reason("BOUND_TO_OTHER_CONTRACT", "/x-ms-runtime/depa/contract", msg) if {
 	bound.contract != expected.contract
-	msg := sprintf("expected contract %s, got %v", [expected.contract, bound.contract])
+	msg := sprintf("expected contract %v, got %v", [expected.contract, bound.contract])
 }
 
 deny contains lib.reason("BOUND_TO_OTHER_RUN", "/x-ms-runtime/depa/run", msg) if {
 	bound.run != expected.run
-	msg := sprintf("expected run %s, got %v", [expected.run, bound.run])
+	msg := sprintf("expected run %v, got %v", [expected.run, bound.run])
 }
 
 deny contains lib.reason("BOUND_TO_OTHER_PIPELINE", "/x-ms-runtime/depa/pipeline", msg) if {
 	bound.pipeline != expected.pipeline
-	msg := sprintf("expected pipeline %s, got %v", [expected.pipeline, bound.pipeline])
+	msg := sprintf("expected pipeline %v, got %v", [expected.pipeline, bound.pipeline])
 }
 
 deny contains lib.reason("BOUND_TO_OTHER_NONCE", "/x-ms-runtime/depa/nonce", msg) if {

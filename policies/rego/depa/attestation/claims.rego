@@ -24,7 +24,7 @@ stays_put if claims.migratable == false
 deny contains lib.reason("EVIDENCE_ISSUER", "/iss", msg) if {
 	issuer := claims.issuer
 	not is_authority(issuer)
-	msg := sprintf("expected a token of %s, got one of %v", [lib.listing(terms.authorities), issuer])
+	msg := sprintf("expected a token of %v, got one of %v", [lib.listing(terms.authorities), issuer])
 }
 
 deny contains lib.reason("EVIDENCE_TYPE", "/x-ms-attestation-type", msg) if {
@@ -35,7 +35,7 @@ deny contains lib.reason("EVIDENCE_TYPE", "/x-ms-attestation-type", msg) if {
 deny contains lib.reason("EVIDENCE_COMPLIANCE", "/x-ms-compliance-status", msg) if {
 	status := claims.compliance
 	not is_compliant(status)
-	msg := sprintf("expected one of %s, got %v", [lib.listing(terms.compliance), status])
+	msg := sprintf("expected one of %v, got %v", [lib.listing(terms.compliance), status])
 }
 
 deny contains lib.reason("EVIDENCE_DEBUGGABLE", "/x-ms-sevsnpvm-is-debuggable", msg) if {
@@ -56,22 +56,22 @@ deny contains lib.reason("EVIDENCE_VMPL", "/x-ms-sevsnpvm-vmpl", msg) if {
 deny contains lib.reason("EVIDENCE_HOST_DATA", "/x-ms-sevsnpvm-hostdata", msg) if {
 	digest := claims.hostData
 	not is_launch_policy(digest)
-	msg := sprintf("expected launch policy %s, got %v", [lib.listing(terms.hostData), digest])
+	msg := sprintf("expected launch policy %v, got %v", [lib.listing(terms.hostData), digest])
 }
 
 deny contains lib.reason("EVIDENCE_GUEST_SVN", "/x-ms-sevsnpvm-guestsvn", msg) if {
 	claims.guestSvn < terms.minimumGuestSvn
-	msg := sprintf("expected guest version %d or later, got %v", [terms.minimumGuestSvn, claims.guestSvn])
+	msg := sprintf("expected guest version %v or later, got %v", [terms.minimumGuestSvn, claims.guestSvn])
 }
 
 deny contains lib.reason("EVIDENCE_FROM_FUTURE", "/iat", msg) if {
 	claims.issuedAt > input.now + skew
-	msg := sprintf("expected issued before %s, got %s", [lib.instant(input.now), lib.instant(claims.issuedAt)])
+	msg := sprintf("expected issued before %v, got %v", [lib.instant(input.now), lib.instant(claims.issuedAt)])
 }
 
 deny contains lib.reason("EVIDENCE_TOO_OLD", "/iat", msg) if {
 	input.now - claims.issuedAt > terms.maxTokenAge
-	msg := sprintf("expected a token of the last %s s, got one of %s", [
+	msg := sprintf("expected a token of the last %v s, got one of %v", [
 		lib.seconds(terms.maxTokenAge),
 		lib.instant(claims.issuedAt),
 	])
@@ -79,5 +79,5 @@ deny contains lib.reason("EVIDENCE_TOO_OLD", "/iat", msg) if {
 
 deny contains lib.reason("EVIDENCE_EXPIRED", "/exp", msg) if {
 	input.now >= claims.expiresAt
-	msg := sprintf("expired at %s, presented at %s", [lib.instant(claims.expiresAt), lib.instant(input.now)])
+	msg := sprintf("expired at %v, presented at %v", [lib.instant(claims.expiresAt), lib.instant(input.now)])
 }

@@ -21,7 +21,7 @@ notice := 60000000
 warn contains lib.reason("EVIDENCE_EXPIRES_SOON", "/exp", msg) if {
 	input.now < claims.expiresAt
 	claims.expiresAt - input.now < notice
-	msg := sprintf("expires at %s, in less than a minute", [lib.instant(claims.expiresAt)])
+	msg := sprintf("expires at %v, in less than a minute", [lib.instant(claims.expiresAt)])
 }
 
 allow if {

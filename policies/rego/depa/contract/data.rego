@@ -20,7 +20,7 @@ deny contains lib.reason("DATASETS_MISSING", "/datasets", msg) if {
 
 deny contains lib.reason("DATASET_DUPLICATE", "/datasets", msg) if {
 	count(dataset_ids) < count(input.contract.datasets)
-	msg := sprintf("expected %d different ids, got %d", [count(input.contract.datasets), count(dataset_ids)])
+	msg := sprintf("expected %v different ids, got %v", [count(input.contract.datasets), count(dataset_ids)])
 }
 
 deny contains lib.reason("DIGEST_INVALID", path, msg) if {
@@ -28,8 +28,8 @@ deny contains lib.reason("DIGEST_INVALID", path, msg) if {
 	some index, item in input.contract[field]
 	digest := item.digest
 	not lib.is_digest(digest)
-	path := sprintf("/%s/%d/digest", [field, index])
-	msg := sprintf("expected sha256: and 64 hexadecimal digits for %s, got %v", [item.id, digest])
+	path := sprintf("/%v/%v/digest", [field, index])
+	msg := sprintf("expected sha256: and 64 hexadecimal digits for %v, got %v", [item.id, digest])
 }
 
 deny contains lib.reason("KEY_INVALID", path, msg) if {
@@ -37,51 +37,51 @@ deny contains lib.reason("KEY_INVALID", path, msg) if {
 	some index, item in input.contract[field]
 	key := item.key
 	not lib.is_reachable_key(key)
-	path := sprintf("/%s/%d/key", [field, index])
-	msg := sprintf("expected the https URL of a vault and a name for the key of %s, got another", [item.id])
+	path := sprintf("/%v/%v/key", [field, index])
+	msg := sprintf("expected the https URL of a vault and a name for the key of %v, got another", [item.id])
 }
 
 deny contains lib.reason("PROVIDER_UNKNOWN", path, msg) if {
 	some index, item in input.contract.datasets
 	provider := item.provider
 	not is_provider(provider)
-	path := sprintf("/datasets/%d/provider", [index])
-	msg := sprintf("expected one of the contract's data providers for %s, got %s", [item.id, provider])
+	path := sprintf("/datasets/%v/provider", [index])
+	msg := sprintf("expected one of the contract's data providers for %v, got %v", [item.id, provider])
 }
 
 deny contains lib.reason("BASE_MODEL_PROVIDER", path, msg) if {
 	some index, item in input.contract.baseModels
 	item.provider != input.contract.tdc
-	path := sprintf("/baseModels/%d/provider", [index])
-	msg := sprintf("expected the consumer %s for %s, got %s", [input.contract.tdc, item.id, item.provider])
+	path := sprintf("/baseModels/%v/provider", [index])
+	msg := sprintf("expected the consumer %v for %v, got %v", [input.contract.tdc, item.id, item.provider])
 }
 
 deny contains lib.reason("PRIVACY_MISSING", "/constraints/privacy", msg) if {
 	some id in dataset_ids - limited_ids
-	msg := sprintf("expected privacy limits for data set %s, got none", [id])
+	msg := sprintf("expected privacy limits for data set %v, got none", [id])
 }
 
 deny contains lib.reason("DATA_USE_MISSING", "/constraints/dataUse", msg) if {
 	some id in dataset_ids - used_ids
-	msg := sprintf("expected terms of use for data set %s, got none", [id])
+	msg := sprintf("expected terms of use for data set %v, got none", [id])
 }
 
 deny contains lib.reason("LIMIT_UNKNOWN_DATASET", "/constraints/privacy", msg) if {
 	some id in limited_ids - dataset_ids
-	msg := sprintf("expected limits for data sets of the contract alone, got some for %s", [id])
+	msg := sprintf("expected limits for data sets of the contract alone, got some for %v", [id])
 }
 
 deny contains lib.reason("LIMIT_UNKNOWN_DATASET", "/constraints/dataUse", msg) if {
 	some id in used_ids - dataset_ids
-	msg := sprintf("expected terms for data sets of the contract alone, got some for %s", [id])
+	msg := sprintf("expected terms for data sets of the contract alone, got some for %v", [id])
 }
 
 deny contains lib.reason("LIMIT_DUPLICATE", "/constraints/privacy", msg) if {
 	count(limited_ids) < count(input.contract.privacy)
-	msg := sprintf("expected limits for %d different data sets, got %d", [count(input.contract.privacy), count(limited_ids)])
+	msg := sprintf("expected limits for %v different data sets, got %v", [count(input.contract.privacy), count(limited_ids)])
 }
 
 deny contains lib.reason("LIMIT_DUPLICATE", "/constraints/dataUse", msg) if {
 	count(used_ids) < count(input.contract.dataUse)
-	msg := sprintf("expected terms for %d different data sets, got %d", [count(input.contract.dataUse), count(used_ids)])
+	msg := sprintf("expected terms for %v different data sets, got %v", [count(input.contract.dataUse), count(used_ids)])
 }

@@ -19,7 +19,7 @@ deny contains lib.reason("PARTY_MISSING", path, msg) if {
 	some role in ["tdc", "ccrp"]
 	input.contract[role] == ""
 	path := concat("", ["/", role])
-	msg := sprintf("expected a %s, got none", [role])
+	msg := sprintf("expected a %v, got none", [role])
 }
 
 deny contains lib.reason("PARTY_MISSING", "/tdps", msg) if {
@@ -32,14 +32,14 @@ deny contains lib.reason("PARTY_DUPLICATE", "", msg) if {
 	some party in parties
 	places := [index | some index, other in party_list; other == party]
 	count(places) > 1
-	msg := sprintf("expected each party in one role, got %s in %d", [party, count(places)])
+	msg := sprintf("expected each party in one role, got %v in %v", [party, count(places)])
 }
 
 deny contains lib.reason("SIGNATURE_MISSING", path, msg) if {
 	some party in parties - signers
 	party != ""
 	some path in paths_of(party)
-	msg := sprintf("expected a signature of %s, got none", [party])
+	msg := sprintf("expected a signature of %v, got none", [party])
 }
 
 paths_of(party) := {path | some path, other in roles; other == party}
@@ -48,19 +48,19 @@ roles := object.union(
 	{"/tdc": input.contract.tdc, "/ccrp": input.contract.ccrp},
 	{path: party |
 		some index, party in input.contract.tdps
-		path := sprintf("/tdps/%d", [index])
+		path := sprintf("/tdps/%v", [index])
 	},
 )
 
 deny contains lib.reason("SIGNATURE_OF_STRANGER", "", msg) if {
 	some signer in signers - parties
-	msg := sprintf("expected signatures of the parties alone, got one of %s", [signer])
+	msg := sprintf("expected signatures of the parties alone, got one of %v", [signer])
 }
 
 deny contains lib.reason("SIGNATURE_TIME", "", msg) if {
 	some signature in input.signatures
 	signature.signedAt > input.now + skew
-	msg := sprintf("%s signed at %s, expected not after %s", [
+	msg := sprintf("%v signed at %v, expected not after %v", [
 		signature.signer,
 		lib.instant(signature.signedAt),
 		lib.instant(input.now),
@@ -70,7 +70,7 @@ deny contains lib.reason("SIGNATURE_TIME", "", msg) if {
 deny contains lib.reason("SIGNATURE_TIME", "", msg) if {
 	some signature in input.signatures
 	signature.signedAt >= input.contract.expiresAt
-	msg := sprintf("%s signed at %s, expected before the expiry at %s", [
+	msg := sprintf("%v signed at %v, expected before the expiry at %v", [
 		signature.signer,
 		lib.instant(signature.signedAt),
 		lib.instant(input.contract.expiresAt),
@@ -79,12 +79,12 @@ deny contains lib.reason("SIGNATURE_TIME", "", msg) if {
 
 deny contains lib.reason("RECIPIENT_NOT_CONSUMER", "/output/recipient", msg) if {
 	input.contract.recipient != input.contract.tdc
-	msg := sprintf("expected the model to be sealed to %s, got %s", [input.contract.tdc, input.contract.recipient])
+	msg := sprintf("expected the model to be sealed to %v, got %v", [input.contract.tdc, input.contract.recipient])
 }
 
 deny contains lib.reason("TRUST_TERMS_EMPTY", path, msg) if {
 	some field in ["authorities", "hostData", "compliance"]
 	count(input.contract.attestation[field]) == 0
 	path := concat("/", ["/attestation", field])
-	msg := sprintf("expected at least one of %s, got none", [field])
+	msg := sprintf("expected at least one of %v, got none", [field])
 }

@@ -18,8 +18,8 @@ deny contains lib.reason("LIMIT_NOT_POSITIVE", path, msg) if {
 		limit.maxGradNormMicro, limit.maxSteps,
 	])
 	least <= 0
-	path := sprintf("/constraints/privacy/%d", [index])
-	msg := sprintf("expected every limit for %s above zero, got one that is not", [limit.dataset])
+	path := sprintf("/constraints/privacy/%v", [index])
+	msg := sprintf("expected every limit for %v above zero, got one that is not", [limit.dataset])
 }
 
 deny contains lib.reason("LIMIT_NOT_NESTED", path, msg) if {
@@ -28,8 +28,8 @@ deny contains lib.reason("LIMIT_NOT_NESTED", path, msg) if {
 	narrower := limit[pair[0]]
 	wider := limit[pair[1]]
 	exceeds(narrower, wider)
-	path := sprintf("/constraints/privacy/%d/%s", [index, pair[1]])
-	msg := sprintf("%s grants epsilon %s and delta %s for %s, %s only %s and %s", [
+	path := sprintf("/constraints/privacy/%v/%v", [index, pair[1]])
+	msg := sprintf("%v grants epsilon %v and delta %v for %v, %v only %v and %v", [
 		pair[0], lib.epsilon(narrower.microEpsilon), lib.delta(narrower.deltaTrillionths), limit.dataset,
 		pair[1], lib.epsilon(wider.microEpsilon), lib.delta(wider.deltaTrillionths),
 	])
@@ -44,8 +44,8 @@ deny contains lib.reason("DELTA_GRANTS_A_RECORD", path, msg) if {
 	some item in input.contract.datasets
 	item.id == limit.dataset
 	limit.run.deltaTrillionths > lib.largest_delta(item.units)
-	path := sprintf("/constraints/privacy/%d/run/delta", [index])
-	msg := sprintf("expected a delta below 1/%d, the inverse of the %ss in %s, got %s", [
+	path := sprintf("/constraints/privacy/%v/run/delta", [index])
+	msg := sprintf("expected a delta below 1/%v, the inverse of the %vs in %v, got %v", [
 		item.units,
 		limit.unit,
 		item.id,
@@ -57,21 +57,21 @@ deny contains lib.reason("UNIT_UNKNOWN", path, msg) if {
 	some index, limit in input.contract.privacy
 	unit := limit.unit
 	not is_unit(unit)
-	path := sprintf("/constraints/privacy/%d/unit", [index])
-	msg := sprintf("expected patient or record for %s, got %v", [limit.dataset, unit])
+	path := sprintf("/constraints/privacy/%v/unit", [index])
+	msg := sprintf("expected patient or record for %v, got %v", [limit.dataset, unit])
 }
 
 deny contains lib.reason("ADJACENCY_UNKNOWN", path, msg) if {
 	some index, limit in input.contract.privacy
 	adjacency := limit.adjacency
 	not is_adjacency(adjacency)
-	path := sprintf("/constraints/privacy/%d/adjacency", [index])
-	msg := sprintf("expected add-remove or replace-one for %s, got %v", [limit.dataset, adjacency])
+	path := sprintf("/constraints/privacy/%v/adjacency", [index])
+	msg := sprintf("expected add-remove or replace-one for %v, got %v", [limit.dataset, adjacency])
 }
 
 deny contains lib.reason("METRICS_TERMS_UNKNOWN", "/constraints/metricsOnPrivateData", msg) if {
 	input.contract.metricsOnPrivateData != "withheld"
-	msg := sprintf("expected withheld, got %s", [input.contract.metricsOnPrivateData])
+	msg := sprintf("expected withheld, got %v", [input.contract.metricsOnPrivateData])
 }
 
 warn contains lib.reason("TOTAL_DELTA_GRANTS_A_RECORD", path, msg) if {
@@ -79,8 +79,8 @@ warn contains lib.reason("TOTAL_DELTA_GRANTS_A_RECORD", path, msg) if {
 	some item in input.contract.datasets
 	item.id == limit.dataset
 	limit.total.deltaTrillionths > lib.largest_delta(item.units)
-	path := sprintf("/constraints/privacy/%d/total/delta", [index])
-	msg := sprintf("delta %s over all runs is not below 1/%d, the inverse of the %ss in %s", [
+	path := sprintf("/constraints/privacy/%v/total/delta", [index])
+	msg := sprintf("delta %v over all runs is not below 1/%v, the inverse of the %vs in %v", [
 		lib.delta(limit.total.deltaTrillionths),
 		item.units,
 		limit.unit,

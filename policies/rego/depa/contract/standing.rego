@@ -13,17 +13,17 @@ notice := 604800000000
 
 deny contains lib.reason("SCHEMA_UNSUPPORTED", "/schemaVersion", msg) if {
 	input.contract.schemaVersion != "1.0"
-	msg := sprintf("expected schema version 1.0, got %s", [input.contract.schemaVersion])
+	msg := sprintf("expected schema version 1.0, got %v", [input.contract.schemaVersion])
 }
 
 deny contains lib.reason("PURPOSE_NOT_ALLOWED", "/purpose", msg) if {
 	input.contract.purpose != "TRAINING"
-	msg := sprintf("expected purpose TRAINING, got %s", [input.contract.purpose])
+	msg := sprintf("expected purpose TRAINING, got %v", [input.contract.purpose])
 }
 
 deny contains lib.reason("WINDOW_INVALID", "/expiryTime", msg) if {
 	input.contract.expiresAt <= input.contract.startsAt
-	msg := sprintf("expires at %s, expected later than its start at %s", [
+	msg := sprintf("expires at %v, expected later than its start at %v", [
 		lib.instant(input.contract.expiresAt),
 		lib.instant(input.contract.startsAt),
 	])
@@ -31,7 +31,7 @@ deny contains lib.reason("WINDOW_INVALID", "/expiryTime", msg) if {
 
 deny contains lib.reason("CONTRACT_NOT_STARTED", "/startTime", msg) if {
 	input.now < input.contract.startsAt
-	msg := sprintf("starts at %s, asked at %s", [
+	msg := sprintf("starts at %v, asked at %v", [
 		lib.instant(input.contract.startsAt),
 		lib.instant(input.now),
 	])
@@ -39,7 +39,7 @@ deny contains lib.reason("CONTRACT_NOT_STARTED", "/startTime", msg) if {
 
 deny contains lib.reason("CONTRACT_EXPIRED", "/expiryTime", msg) if {
 	input.now >= input.contract.expiresAt
-	msg := sprintf("expired at %s, asked at %s", [
+	msg := sprintf("expired at %v, asked at %v", [
 		lib.instant(input.contract.expiresAt),
 		lib.instant(input.now),
 	])
@@ -47,16 +47,16 @@ deny contains lib.reason("CONTRACT_EXPIRED", "/expiryTime", msg) if {
 
 deny contains lib.reason("CONTRACT_REVOKED", "", msg) if {
 	some party in input.revokedBy
-	msg := sprintf("%s has revoked the contract", [party])
+	msg := sprintf("%v has revoked the contract", [party])
 }
 
 deny contains lib.reason("CONTRACT_SUPERSEDED", "", msg) if {
 	some digest in input.supersededBy
-	msg := sprintf("contract %s takes its place", [digest])
+	msg := sprintf("contract %v takes its place", [digest])
 }
 
 warn contains lib.reason("CONTRACT_EXPIRES_SOON", "/expiryTime", msg) if {
 	input.now < input.contract.expiresAt
 	input.contract.expiresAt - input.now < notice
-	msg := sprintf("expires at %s, in less than seven days", [lib.instant(input.contract.expiresAt)])
+	msg := sprintf("expires at %v, in less than seven days", [lib.instant(input.contract.expiresAt)])
 }

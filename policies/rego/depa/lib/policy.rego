@@ -8,12 +8,12 @@ judging := input.bundle.digest
 
 policy_mismatch contains reason("POLICY_MISMATCH", "/policy/digest", msg) if {
 	input.contract.policy.digest != judging
-	msg := sprintf("the contract agrees to policy %s, judged by %s", [input.contract.policy.digest, judging])
+	msg := sprintf("the contract agrees to policy %v, judged by %v", [input.contract.policy.digest, judging])
 }
 
 policy_mismatch contains reason("POLICY_MISMATCH", "/policy/id", msg) if {
 	input.contract.policy.id != "depa"
-	msg := sprintf("the contract agrees to policy %s, judged by depa", [input.contract.policy.id])
+	msg := sprintf("the contract agrees to policy %v, judged by depa", [input.contract.policy.id])
 }
 
 policy_complete if {

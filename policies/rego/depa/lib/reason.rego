@@ -6,10 +6,10 @@ package depa.lib
 reason(code, path, msg) := {"code": code, "path": path, "msg": msg}
 
 # Quotient of whole numbers, rounded down; exact, since what is divided is a multiple.
-div(dividend, divisor) := (dividend - (dividend % divisor)) / divisor
+quotient(dividend, divisor) := (dividend - (dividend % divisor)) / divisor
 
 # The largest delta, in 1e-12, that is below one over the number of units.
-largest_delta(units) := div(999999999999, units)
+largest_delta(units) := quotient(999999999999, units)
 
 epsilon(micro) := decimal(micro, 1000000)
 
@@ -17,11 +17,11 @@ delta(trillionths) := decimal(trillionths, 1000000000000)
 
 norm(micro) := decimal(micro, 1000000)
 
-decimal(number, scale) := format_int(div(number, scale), 10) if {
+decimal(number, scale) := format_int(quotient(number, scale), 10) if {
 	number % scale == 0
 }
 
-decimal(number, scale) := concat(".", [format_int(div(number, scale), 10), fraction]) if {
+decimal(number, scale) := concat(".", [format_int(quotient(number, scale), 10), fraction]) if {
 	number % scale != 0
 
 	# The leading 1 keeps the zeros behind the point.
@@ -36,26 +36,26 @@ listing(values) := concat(", ", sort(values)) if {
 	count(values) > 0
 }
 
-seconds(microseconds) := format_int(div(microseconds, 1000000), 10)
+seconds(microseconds) := format_int(quotient(microseconds, 1000000), 10)
 
 # RFC 3339 of Unix microseconds, to the second. The calendar arithmetic is that of
 # https://howardhinnant.github.io/date_algorithms.html (civil_from_days), for days since 1970.
-instant(microseconds) := sprintf("%s-%s-%sT%s:%s:%sZ", [
+instant(microseconds) := sprintf("%v-%v-%vT%v:%v:%vZ", [
 	format_int(year, 10), two(month), two(day),
-	two(div(second, 3600)), two(div(second % 3600, 60)), two(second % 60),
+	two(quotient(second, 3600)), two(quotient(second % 3600, 60)), two(second % 60),
 ]) if {
-	total := div(microseconds, 1000000)
+	total := quotient(microseconds, 1000000)
 	second := total % 86400
-	shifted := div(total, 86400) + 719468
-	era := div(shifted, 146097)
+	shifted := quotient(total, 86400) + 719468
+	era := quotient(shifted, 146097)
 	era_day := shifted - (era * 146097)
-	leaps := (div(era_day, 1460) - div(era_day, 36524)) + div(era_day, 146096)
-	era_year := div(era_day - leaps, 365)
-	year_day := era_day - ((365 * era_year) + (div(era_year, 4) - div(era_year, 100)))
-	march_month := div((5 * year_day) + 2, 153)
-	day := (year_day - div((153 * march_month) + 2, 5)) + 1
+	leaps := (quotient(era_day, 1460) - quotient(era_day, 36524)) + quotient(era_day, 146096)
+	era_year := quotient(era_day - leaps, 365)
+	year_day := era_day - ((365 * era_year) + (quotient(era_year, 4) - quotient(era_year, 100)))
+	march_month := quotient((5 * year_day) + 2, 153)
+	day := (year_day - quotient((153 * march_month) + 2, 5)) + 1
 	month := ((march_month + 2) % 12) + 1
-	year := (era_year + (era * 400)) + div(march_month, 10)
+	year := (era_year + (era * 400)) + quotient(march_month, 10)
 }
 
 two(number) := substring(format_int(100 + number, 10), 1, 2)

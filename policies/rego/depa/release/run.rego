@@ -51,17 +51,17 @@ deny contains lib.reason("CONTRACT_NOT_EXECUTED", "/contract", msg) if {
 
 deny contains lib.reason("OTHER_CONTRACT", "/run/contract", msg) if {
 	input.run.contract != input.contract.digest
-	msg := sprintf("expected a run under contract %s, got %s", [input.contract.digest, input.run.contract])
+	msg := sprintf("expected a run under contract %v, got %v", [input.contract.digest, input.run.contract])
 }
 
 deny contains lib.reason("RUN_STATE", "/run/state", msg) if {
 	not in_releasable_state
-	msg := sprintf("expected a run that is approved, or the same request again, got one that is %s", [input.run.state])
+	msg := sprintf("expected a run that is approved, or the same request again, got one that is %v", [input.run.state])
 }
 
 deny contains lib.reason("APPROVAL_MISSING", "/approvals", msg) if {
 	count(input.approvals) == 0
-	msg := sprintf("expected an approval of run %s, got none", [input.run.id])
+	msg := sprintf("expected an approval of run %v, got none", [input.run.id])
 }
 
 deny contains lib.reason("APPROVAL_OF_OTHER_RUN", path, msg) if {
@@ -69,30 +69,30 @@ deny contains lib.reason("APPROVAL_OF_OTHER_RUN", path, msg) if {
 	some field, wanted in {"run": input.run.id, "contract": input.run.contract, "pipeline": input.run.pipeline}
 	approval[field] != wanted
 	path := concat("/", ["/approvals/0", field])
-	msg := sprintf("expected an approval of %s %s, got one of %v", [field, wanted, approval[field]])
+	msg := sprintf("expected an approval of %v %v, got one of %v", [field, wanted, approval[field]])
 }
 
 deny contains lib.reason("APPROVAL_FROM_FUTURE", "/approvals/0/approvedAt", msg) if {
 	some approval in input.approvals
 	approval.approvedAt > input.now + skew
-	msg := sprintf("expected approved before %s, got %s", [lib.instant(input.now), lib.instant(approval.approvedAt)])
+	msg := sprintf("expected approved before %v, got %v", [lib.instant(input.now), lib.instant(approval.approvedAt)])
 }
 
 deny contains lib.reason("APPROVAL_EXPIRED", "/approvals/0/expiresAt", msg) if {
 	some approval in input.approvals
 	input.now >= approval.expiresAt
-	msg := sprintf("expired at %s, asked at %s", [lib.instant(approval.expiresAt), lib.instant(input.now)])
+	msg := sprintf("expired at %v, asked at %v", [lib.instant(approval.expiresAt), lib.instant(input.now)])
 }
 
 deny contains lib.reason("APPROVAL_WITHOUT_CHARGE", "/approvals/0/charges", msg) if {
 	count(input.approvals) > 0
 	some id in private_ids - charged_ids
-	msg := sprintf("expected a charge on data set %s, which is only read privately, got none", [id])
+	msg := sprintf("expected a charge on data set %v, which is only read privately, got none", [id])
 }
 
 deny contains lib.reason("BUDGET_NOT_RESERVED", "/run/reserved", msg) if {
 	some id in charged_ids - reserved_ids
-	msg := sprintf("expected a reservation on data set %s, got none", [id])
+	msg := sprintf("expected a reservation on data set %v, got none", [id])
 }
 
 deny contains lib.reason("KEYS_MISSING", "/request/keys", msg) if {
@@ -103,7 +103,7 @@ deny contains lib.reason("KEYS_MISSING", "/request/keys", msg) if {
 deny contains lib.reason("KEY_NOT_IN_CONTRACT", path, msg) if {
 	some index, key in input.request.keys
 	not is_contract_key(key)
-	path := sprintf("/request/keys/%d", [index])
+	path := sprintf("/request/keys/%v", [index])
 	msg := sprintf("expected a key of the contract at its vault, got %v at %v", [key.name, key.vault])
 }
 

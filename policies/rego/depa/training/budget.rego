@@ -12,7 +12,7 @@ charged_ids := {id | some stage in private_stages; some id in stage.datasets}
 
 deny contains lib.reason("BUDGET_UNKNOWN", "/pipeline", msg) if {
 	some id in charged_ids - budgeted_ids
-	msg := sprintf("expected to know what is spent on data set %s, got nothing", [id])
+	msg := sprintf("expected to know what is spent on data set %v, got nothing", [id])
 }
 
 deny contains lib.reason("BUDGET_EXHAUSTED", "/pipeline", msg) if {
@@ -20,7 +20,7 @@ deny contains lib.reason("BUDGET_EXHAUSTED", "/pipeline", msg) if {
 	some limit in input.contract.privacy
 	limit.dataset == budget.dataset
 	budget.tdcAfter > limit.total.microEpsilon
-	msg := sprintf("epsilon %s would be spent on data set %s by this consumer, at most %s granted", [
+	msg := sprintf("epsilon %v would be spent on data set %v by this consumer, at most %v granted", [
 		lib.epsilon(budget.tdcAfter),
 		budget.dataset,
 		lib.epsilon(limit.total.microEpsilon),
@@ -32,7 +32,7 @@ deny contains lib.reason("BUDGET_OVERALL_EXHAUSTED", "/pipeline", msg) if {
 	some limit in input.contract.privacy
 	limit.dataset == budget.dataset
 	budget.overallAfter > limit.overall.microEpsilon
-	msg := sprintf("epsilon %s would be spent on data set %s by all consumers, at most %s granted", [
+	msg := sprintf("epsilon %v would be spent on data set %v by all consumers, at most %v granted", [
 		lib.epsilon(budget.overallAfter),
 		budget.dataset,
 		lib.epsilon(limit.overall.microEpsilon),
@@ -45,7 +45,7 @@ warn contains lib.reason("BUDGET_NEARLY_SPENT", "/pipeline", msg) if {
 	limit.dataset == budget.dataset
 	budget.tdcAfter <= limit.total.microEpsilon
 	budget.tdcAfter * 10 > limit.total.microEpsilon * 9
-	msg := sprintf("epsilon %s of %s would be spent on data set %s", [
+	msg := sprintf("epsilon %v of %v would be spent on data set %v", [
 		lib.epsilon(budget.tdcAfter),
 		lib.epsilon(limit.total.microEpsilon),
 		budget.dataset,

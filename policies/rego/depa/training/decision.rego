@@ -45,7 +45,7 @@ deny contains lib.reason("CONTRACT_NOT_EXECUTED", "/contract", msg) if {
 
 deny contains lib.reason("OTHER_CONTRACT", "/contract", msg) if {
 	input.pipeline.contract != input.contract.digest
-	msg := sprintf("expected contract %s, got %s", [input.contract.digest, input.pipeline.contract])
+	msg := sprintf("expected contract %v, got %v", [input.contract.digest, input.pipeline.contract])
 }
 
 complete if {

@@ -18,14 +18,14 @@ deny contains lib.reason("MODEL_NOT_ALLOWED", path, msg) if {
 	kind := stage.model
 	not is_allowed_model(kind)
 	path := concat("", [stage.path, "/config/model/kind"])
-	msg := sprintf("expected one of %s, got %v", [lib.listing(input.contract.models), kind])
+	msg := sprintf("expected one of %v, got %v", [lib.listing(input.contract.models), kind])
 }
 
 deny contains lib.reason("PARAMETERS_EXCEEDED", path, msg) if {
 	some stage in training_stages
 	stage.parameters > input.contract.maxParameters
 	path := concat("", [stage.path, "/config/model"])
-	msg := sprintf("%d parameters asked, at most %d granted", [stage.parameters, input.contract.maxParameters])
+	msg := sprintf("%v parameters asked, at most %v granted", [stage.parameters, input.contract.maxParameters])
 }
 
 deny contains lib.reason("BASE_WEIGHTS_UNKNOWN", path, msg) if {
@@ -33,7 +33,7 @@ deny contains lib.reason("BASE_WEIGHTS_UNKNOWN", path, msg) if {
 	some id in stage.baseWeights
 	not is_base_model(id)
 	path := concat("", [stage.path, "/config/baseWeights"])
-	msg := sprintf("expected a base model of the contract, got %s", [id])
+	msg := sprintf("expected a base model of the contract, got %v", [id])
 }
 
 deny contains lib.reason("BASE_WEIGHTS_MISSING", path, msg) if {
@@ -49,5 +49,5 @@ deny contains lib.reason("METRICS_WITHHELD", path, msg) if {
 	some metric in stage.metrics
 	not is_public(metric)
 	path := concat("", [stage.path, "/config/metrics"])
-	msg := sprintf("%s asked of private data, expected metrics of public data alone", [metric.name])
+	msg := sprintf("%v asked of private data, expected metrics of public data alone", [metric.name])
 }

@@ -29,7 +29,7 @@ deny contains lib.reason("PRIVACY_REQUIRED", path, msg) if {
 	use.dataset in stage.datasets
 	use.privateOnly != false
 	path := concat("", [stage.path, "/config/isPrivate"])
-	msg := sprintf("data set %s may only be read with differential privacy, got a stage without", [use.dataset])
+	msg := sprintf("data set %v may only be read with differential privacy, got a stage without", [use.dataset])
 }
 
 deny contains lib.reason("PRIVACY_PARAMS_MISSING", path, msg) if {
@@ -44,14 +44,14 @@ deny contains lib.reason("PRIVACY_NOT_POSITIVE", path, msg) if {
 	some field, name in {"microEpsilon": "epsilon", "deltaTrillionths": "delta", "maxGradNormMicro": "maxGradNorm"}
 	stage.privacy[field] <= 0
 	path := params(stage, name)
-	msg := sprintf("expected %s above zero, got none", [name])
+	msg := sprintf("expected %v above zero, got none", [name])
 }
 
 deny contains lib.reason("EPSILON_EXCEEDED", path, msg) if {
 	some pair in limited
 	pair.asked.microEpsilon > pair.limit.run.microEpsilon
 	path := params(pair.stage, "epsilon")
-	msg := sprintf("epsilon %s asked, at most %s granted for data set %s", [
+	msg := sprintf("epsilon %v asked, at most %v granted for data set %v", [
 		lib.epsilon(pair.asked.microEpsilon),
 		lib.epsilon(pair.limit.run.microEpsilon),
 		pair.limit.dataset,
@@ -62,7 +62,7 @@ deny contains lib.reason("DELTA_EXCEEDED", path, msg) if {
 	some pair in limited
 	pair.asked.deltaTrillionths > pair.limit.run.deltaTrillionths
 	path := params(pair.stage, "delta")
-	msg := sprintf("delta %s asked, at most %s granted for data set %s", [
+	msg := sprintf("delta %v asked, at most %v granted for data set %v", [
 		lib.delta(pair.asked.deltaTrillionths),
 		lib.delta(pair.limit.run.deltaTrillionths),
 		pair.limit.dataset,
@@ -75,7 +75,7 @@ deny contains lib.reason("DELTA_GRANTS_A_RECORD", path, msg) if {
 	item.id in stage.datasets
 	stage.privacy.deltaTrillionths > lib.largest_delta(item.units)
 	path := params(stage, "delta")
-	msg := sprintf("delta %s asked, expected below 1/%d, one over the units of data set %s", [
+	msg := sprintf("delta %v asked, expected below 1/%v, one over the units of data set %v", [
 		lib.delta(stage.privacy.deltaTrillionths),
 		item.units,
 		item.id,
@@ -86,14 +86,14 @@ deny contains lib.reason("UNIT_MISMATCH", path, msg) if {
 	some pair in limited
 	pair.asked.unit != pair.limit.unit
 	path := params(pair.stage, "unit")
-	msg := sprintf("unit %s asked, expected %s for data set %s", [pair.asked.unit, pair.limit.unit, pair.limit.dataset])
+	msg := sprintf("unit %v asked, expected %v for data set %v", [pair.asked.unit, pair.limit.unit, pair.limit.dataset])
 }
 
 deny contains lib.reason("ADJACENCY_MISMATCH", path, msg) if {
 	some pair in limited
 	pair.asked.adjacency != pair.limit.adjacency
 	path := params(pair.stage, "adjacency")
-	msg := sprintf("adjacency %s asked, expected %s for data set %s", [
+	msg := sprintf("adjacency %v asked, expected %v for data set %v", [
 		pair.asked.adjacency,
 		pair.limit.adjacency,
 		pair.limit.dataset,
@@ -104,7 +104,7 @@ deny contains lib.reason("GRAD_NORM_EXCEEDED", path, msg) if {
 	some pair in limited
 	pair.asked.maxGradNormMicro > pair.limit.maxGradNormMicro
 	path := params(pair.stage, "maxGradNorm")
-	msg := sprintf("clipping norm %s asked, at most %s granted for data set %s", [
+	msg := sprintf("clipping norm %v asked, at most %v granted for data set %v", [
 		lib.norm(pair.asked.maxGradNormMicro),
 		lib.norm(pair.limit.maxGradNormMicro),
 		pair.limit.dataset,
@@ -115,7 +115,7 @@ deny contains lib.reason("STEPS_EXCEEDED", path, msg) if {
 	some pair in limited
 	pair.stage.steps > pair.limit.maxSteps
 	path := concat("", [pair.stage.path, "/config/steps"])
-	msg := sprintf("%d steps asked, at most %d granted for data set %s", [
+	msg := sprintf("%v steps asked, at most %v granted for data set %v", [
 		pair.stage.steps,
 		pair.limit.maxSteps,
 		pair.limit.dataset,
@@ -127,12 +127,12 @@ deny contains lib.reason("BATCH_TOO_LARGE", path, msg) if {
 	units := sum([item.units | some item in input.contract.datasets; item.id in stage.datasets])
 	stage.batchUnits > units
 	path := concat("", [stage.path, "/config/batchSize"])
-	msg := sprintf("%d units a step asked, expected at most the %d units of its data sets", [stage.batchUnits, units])
+	msg := sprintf("%v units a step asked, expected at most the %v units of its data sets", [stage.batchUnits, units])
 }
 
 deny contains lib.reason("BATCH_COUPLED", path, msg) if {
 	some stage in private_stages
 	some name in stage.batchCoupled
 	path := concat("", [stage.path, "/config"])
-	msg := sprintf("expected layers and losses of one sample each, got %s, which couples a batch", [name])
+	msg := sprintf("expected layers and losses of one sample each, got %v, which couples a batch", [name])
 }

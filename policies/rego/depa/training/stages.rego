@@ -12,9 +12,9 @@ source := input.pipeline.stages[0]
 
 source_ids := {id | some id in source.datasets}
 
-source_path := sprintf("%s/config/datasets", [source.path]) if joined
+source_path := sprintf("%v/config/datasets", [source.path]) if joined
 
-source_path := sprintf("%s/config/input", [source.path]) if not joined
+source_path := sprintf("%v/config/input", [source.path]) if not joined
 
 joined if "DirectoryJoin" in names
 
@@ -28,41 +28,41 @@ deny contains lib.reason("STAGE_UNKNOWN", path, msg) if {
 	some stage in input.pipeline.stages
 	name := stage.name
 	not is_stage(name)
-	path := sprintf("%s/name", [stage.path])
+	path := sprintf("%v/name", [stage.path])
 	msg := sprintf("expected DirectoryJoin or Train_DL, got %v", [name])
 }
 
 deny contains lib.reason("STAGE_ORDER", "/pipeline", msg) if {
 	not legal_order
-	msg := sprintf("expected Train_DL, or DirectoryJoin and then Train_DL, got %s", [concat(" then ", names)])
+	msg := sprintf("expected Train_DL, or DirectoryJoin and then Train_DL, got %v", [concat(" then ", names)])
 }
 
 deny contains lib.reason("STAGE_INPUT_DIFFERS", stage.path, msg) if {
 	some stage in input.pipeline.stages
 	read := {id | some id in stage.datasets}
 	read != source_ids
-	msg := sprintf("expected to read %s as the first stage does, got %s", [lib.listing(source_ids), lib.listing(read)])
+	msg := sprintf("expected to read %v as the first stage does, got %v", [lib.listing(source_ids), lib.listing(read)])
 }
 
 deny contains lib.reason("DATASET_NOT_IN_CONTRACT", source_path, msg) if {
 	some id in source_ids - data.depa.contract.dataset_ids
-	msg := sprintf("expected data sets of the contract (%s), got %s", [lib.listing(data.depa.contract.dataset_ids), id])
+	msg := sprintf("expected data sets of the contract (%v), got %v", [lib.listing(data.depa.contract.dataset_ids), id])
 }
 
 deny contains lib.reason("DATASET_NOT_USED", source_path, msg) if {
 	some id in data.depa.contract.dataset_ids - source_ids
-	msg := sprintf("expected all data sets of the contract, got them without %s", [id])
+	msg := sprintf("expected all data sets of the contract, got them without %v", [id])
 }
 
 deny contains lib.reason("DATASET_REPEATED", source_path, msg) if {
 	count(source_ids) < count(source.datasets)
-	msg := sprintf("expected each data set once, got %d names of %d data sets", [count(source.datasets), count(source_ids)])
+	msg := sprintf("expected each data set once, got %v names of %v data sets", [count(source.datasets), count(source_ids)])
 }
 
 deny contains lib.reason("JOIN_MISSING", source_path, msg) if {
 	not joined
 	count(source_ids) > 1
-	msg := sprintf("expected a DirectoryJoin of %s before training, got none", [lib.listing(source_ids)])
+	msg := sprintf("expected a DirectoryJoin of %v before training, got none", [lib.listing(source_ids)])
 }
 
 deny contains lib.reason("JOIN_NOT_ALLOWED", source_path, msg) if {
@@ -70,5 +70,5 @@ deny contains lib.reason("JOIN_NOT_ALLOWED", source_path, msg) if {
 	some use in input.contract.dataUse
 	use.dataset in source_ids
 	use.join != true
-	msg := sprintf("data set %s may not be joined with others, got a join of %s", [use.dataset, lib.listing(source_ids)])
+	msg := sprintf("data set %v may not be joined with others, got a join of %v", [use.dataset, lib.listing(source_ids)])
 }

@@ -14,19 +14,24 @@ change(path, value) := {"op": "replace", "path": path, "value": value}
 train(field, value) := change(concat("/", ["/pipeline/stages/1", field]), value)
 
 # A pipeline of one stage under a contract of one data set.
+stage := object.union(data.depa.examples.training.pipeline.stages[1], {"datasets": ["set-a"]})
+
+open_stage := object.union(
+	{field: value | some field, value in stage; field != "privacy"},
+	{"isPrivate": false},
+)
+
 alone := [
 	{"op": "remove", "path": "/contract/datasets/1"},
 	{"op": "remove", "path": "/contract/privacy/1"},
 	{"op": "remove", "path": "/contract/dataUse/1"},
 	{"op": "remove", "path": "/budgets/1"},
-	{"op": "remove", "path": "/pipeline/stages/0"},
-	change("/pipeline/stages/0/datasets", ["set-a"]),
+	change("/pipeline/stages", [stage]),
 ]
 
 public := array.concat(alone, [
 	change("/contract/dataUse/0/privateOnly", false),
-	change("/pipeline/stages/0/isPrivate", false),
-	{"op": "remove", "path": "/pipeline/stages/0/privacy"},
+	change("/pipeline/stages", [open_stage]),
 ])
 
 refused := {
