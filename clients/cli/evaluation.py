@@ -50,12 +50,13 @@ def draw_masks(model: nn.Module, units: UnitDataset, *, threshold: float, png: P
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     count = min(len(units), _COLUMNS * _ROWS)
-    figure = Figure(figsize=(2 * _COLUMNS, 2.2 * _ROWS), layout="tight")
+    rows = -(-count // _COLUMNS)
+    figure = Figure(figsize=(2 * _COLUMNS, 2.2 * rows), layout="tight")
     for place, index in enumerate(np.linspace(0, len(units) - 1, count).astype(int)):
         images, truth = units.unit(int(index))
         level = int(np.argmax(np.asarray(truth).sum(axis=(1, 2, 3))))
         found = masks(model, images[level : level + 1], threshold=threshold)[0, 0]
-        axes = figure.add_subplot(_ROWS, _COLUMNS, place + 1)
+        axes = figure.add_subplot(rows, _COLUMNS, place + 1)
         axes.imshow(images[level, 0], cmap="gray")
         for mask, colour in ((np.asarray(truth)[level, 0] > 0, "lime"), (found, "red")):
             if mask.any():
