@@ -28,6 +28,11 @@ from tests.service.world import (
 COSE = {"Content-Type": "application/cose"}
 
 
+@pytest.fixture
+def world(empty_world: World) -> World:
+    return empty_world
+
+
 def statement(agreed: Contract, name: str, world: World, **changes: Any) -> bytes:
     values: dict[str, Any] = {
         "payload_hash": hashlib.sha256(agreed.canonical()).digest(),

@@ -45,8 +45,8 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    folder = tmp_path_factory.mktemp("scene")
+def scene(executed: Path, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    folder = shutil.copytree(executed, tmp_path_factory.mktemp("scene") / "copy")
     with running(folder) as world:
         agreed = world.executed()
         run = world.client().submit(pipeline(agreed)).run

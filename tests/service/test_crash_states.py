@@ -34,14 +34,6 @@ def _die_before_remembering() -> None:
 ARMS = [_die_before_registering, _die_before_remembering]
 
 
-@pytest.fixture(scope="module")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("executed")
-    with running(folder) as world:
-        world.executed()
-    return folder
-
-
 @pytest.mark.parametrize("arm", ARMS)
 def test_the_last_signature_and_the_execution_come_together_or_not_at_all(
     tmp_path: Path, arm: Callable[[], None]

@@ -60,7 +60,7 @@ def test_a_pipeline_without_privacy_is_denied(world: World) -> None:
 def test_no_run_is_approved_before_all_have_signed(world: World) -> None:
     from tests.service.world import contract  # noqa: PLC0415
 
-    agreed = contract()
+    agreed = contract(id="0f7e6a52-0000-4000-8000-000000000002")
     world.client().propose(agreed)
     with pytest.raises(RefusedError) as error:
         world.client().submit(pipeline(agreed))

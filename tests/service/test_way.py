@@ -11,8 +11,8 @@ from policies.wire.run import Progress
 from tests.service.world import CCRP, SECRET, TDC, TDP_A, TDP_B, World, contract, pipeline
 
 
-def test_a_contract_is_executed_when_its_last_party_has_signed(world: World) -> None:
-    agreed = contract()
+def test_a_contract_is_executed_when_its_last_party_has_signed(empty_world: World) -> None:
+    world, agreed = empty_world, contract()
     proposed = world.client(TDC).propose(agreed)
     assert proposed.state == "proposed"
     assert len(proposed.missing) == 4
