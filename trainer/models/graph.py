@@ -44,7 +44,6 @@ OPERATORS: Final = frozenset(
 )
 FROZEN_KEY: Final = "depa.frozen"
 """Metadata entry: names of the initialisers that are not trained, joined by commas."""
-_CHANNEL_SCALES: Final = 21
 _ARRAY_TYPES: Final = (np.float32, np.int64)
 
 
@@ -97,11 +96,6 @@ def read_graph(data: bytes) -> Graph:
         raise ModelRefused(f"onnx: expected 1 to {MAX_NODES} nodes, got {len(graph.node)}")
     frozen = _frozen(model, arrays)
     nodes = tuple(map(_node, graph.node))
-    if opset < _CHANNEL_SCALES and any(node.operator == "GroupNormalization" for node in nodes):
-        raise ModelRefused(
-            f"onnx: GroupNormalization of opset {opset} has one scale a group, not a channel",
-            hint=f"export with opset {_CHANNEL_SCALES} or later",
-        )
     _each_used_once(nodes, arrays)
     return Graph(
         input=inputs[0].name,
@@ -129,6 +123,7 @@ def parse_onnx(data: bytes) -> onnx.ModelProto:
     for item in _tensors(model):
         if item.data_location != onnx.TensorProto.DEFAULT or item.external_data:
             raise ModelRefused(f"onnx: {item.name} lies in another file")
+    _opset(model)
     try:
         checker.check_model(model, full_check=True)
     except (checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
