@@ -32,7 +32,7 @@ from contract_service.judge import Judge
 from contract_service.keybroker.evidence import Authorities
 from contract_service.keybroker.vaults import KeyVaults, Vaults, azure_credential, own_credential
 from contract_service.middleware import BodyLimit, RequestContext
-from contract_service.openapi import PROBLEM_SCHEMA
+from contract_service.openapi import PROBLEM_SCHEMA, binary
 from contract_service.parties.routes import router as party_routes
 from contract_service.runs.routes import router as run_routes
 from contract_service.runs.service import Runs
@@ -191,7 +191,12 @@ def _add_operations(app: FastAPI) -> None:
         parts.context.database.ping()
         return {"status": "ok", "tree_size": parts.context.log.size}
 
-    @app.get("/metrics", tags=["operations"], response_class=Response)
+    @app.get(
+        "/metrics",
+        tags=["operations"],
+        response_class=Response,
+        responses=binary("text/plain", "Prometheus text format."),
+    )
     def metrics() -> Response:
         """Return the counters in the format of Prometheus."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
