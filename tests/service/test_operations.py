@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -156,27 +155,37 @@ def test_the_api_describes_every_path_with_its_answers(world: World) -> None:
 def test_neither_logs_nor_databases_hold_a_secret(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stream = io.StringIO()
-    logs.configure("DEBUG")
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(stream))
-    try:
-        with running(tmp_path) as world:
-            room = world.room(world.approved(world.executed()).run)
-            token = room.token()
-            room.release(token)
-            room.client.report(room.run, *room.report())
-    finally:
-        structlog.reset_defaults()
-    written = stream.getvalue() + "".join(capsys.readouterr())
+    with running(tmp_path) as world:
+        room = world.room(world.approved(world.executed()).run)
+        token = room.token()
+        room.release(token)
+        room.client.report(room.run, *room.report())
+    out, written = capsys.readouterr()
+    assert out == ""
     stored = b"".join(p.read_bytes() for p in (tmp_path / "service").iterdir() if p.is_file())
     for secret in (room.capability, PASSPHRASE, SECRET.decode()):
         assert secret not in written
         assert secret.encode() not in stored
     assert token not in written
-    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
     requests = [line for line in lines if line["event"] == "request"]
     assert all(len(line["request_id"]) == 32 for line in requests)
     assert {"method", "path", "status", "caller", "milliseconds"} <= set(requests[0])
+
+
+def test_a_logged_failure_holds_no_local_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO")
+
+    def fail(passphrase: str) -> None:
+        raise ZeroDivisionError(len(passphrase))
+
+    try:
+        fail("correct horse")
+    except ZeroDivisionError:
+        structlog.get_logger("test").exception("failed")
+    line = json.loads(capsys.readouterr().err)
+    assert line["exception"][0]["exc_type"] == "ZeroDivisionError"
+    assert "correct horse" not in json.dumps(line)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from clients.api.answers import ContractRegistered, Released, RunStatus
 from clients.api.errors import NetworkError, ProblemDocument, service_error
 from clients.api.service import RoomClient, ServiceClient
 from clients.api.transport import PartyCredential, RunToken, Transport
+from contract_service import logs
 from contract_service.app import create_app
 from contract_service.init import init_home, load_home
 from contract_service.keybroker.evidence import Authorities
@@ -381,6 +382,7 @@ def running(folder: Path, *, clock: Clock | None = None, **changes: Any) -> Iter
     """Run a service on a folder; a second time, it goes on where it was."""
     clock = clock or Clock(NOW.timestamp())
     folder.mkdir(exist_ok=True)
+    logs.configure("INFO")
     configured = settings(folder, **changes)
     if not configured.home.exists():
         init_home(
