@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import ssl
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from clients.api.errors import UntrustedAnswerError
+from policies.attestation.der import serial_number
 from policies.attestation.runtime import decode_base64url
 from policies.errors import DocumentError, EvidenceError
 from policies.wire.base import load_json
@@ -132,7 +134,7 @@ def _chain(value: object) -> list[x509.Certificate]:
 def _verify_host(
     chain: list[x509.Certificate], *, host: str, now: datetime, ca_file: Path | None
 ) -> None:
-    roots = x509.load_pem_x509_certificates(Path(ca_file or certifi.where()).read_bytes())
+    roots = _roots(Path(ca_file or certifi.where()))
     try:
         subject: x509.DNSName | x509.IPAddress = x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
@@ -146,6 +148,14 @@ def _verify_host(
             expected=f"a certificate of {host} under the vault's root",
             got=str(error),
         ) from None
+
+
+def _roots(path: Path) -> list[x509.Certificate]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cafile=path)
+    encoded = context.get_ca_certs(binary_form=True)
+    # One public root has serial number 0, which the library announces to refuse.
+    return [x509.load_der_x509_certificate(item) for item in encoded if serial_number(item) > 0]
 
 
 def _wrapped(bundle: dict[str, Any], *, kid: str, algorithm: str) -> WrappedKey:

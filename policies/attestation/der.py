@@ -25,6 +25,7 @@ IA5_STRING: Final = 0x16
 UTC_TIME: Final = 0x17
 GENERALIZED_TIME: Final = 0x18
 SEQUENCE: Final = 0x30
+_VERSION: Final = 0xA0
 SET: Final = 0x31
 
 MAX_PEM_BYTES: Final = 64 * 1024
@@ -91,6 +92,19 @@ def integer(data: bytes) -> int:
     if not content:
         raise refuse("der", expected="an integer", got="no content")
     return int.from_bytes(content, "big", signed=True)
+
+
+def serial_number(certificate: bytes) -> int:
+    """Return the serial number of an X.509 certificate, also one that RFC 5280 forbids.
+
+    Raises:
+        EvidenceError: if it is no certificate.
+    """
+    signed = next(parse(certificate, tag=SEQUENCE).children(), None)
+    fields = [] if signed is None else [item for item in signed.children() if item.tag != _VERSION]
+    if not fields:
+        raise refuse("der", expected="a certificate", got="an empty one")
+    return integer(fields[0].encoded)
 
 
 def object_id(content: bytes) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from policies.attestation import der
 from policies.errors import EvidenceError
 from tests.amd_pki import der_integer
-from tests.snp_vectors import FOLDER
+from tests.snp_vectors import FOLDER, aci_v3
 
 
 @given(st.integers(0, 255))
@@ -84,3 +84,11 @@ def test_a_bundle_gives_its_certificates_in_order() -> None:
 def test_anything_but_certificates_is_refused(pem: bytes) -> None:
     with pytest.raises(EvidenceError, match=r"certificate\.pem"):
         der.pem_certificates(pem)
+
+
+def test_a_serial_number_that_the_standard_forbids_is_read() -> None:
+    vcek, ask, _ = der.pem_certificates(aci_v3().certificates)
+    assert (der.serial_number(vcek), der.serial_number(ask)) == (0, 65537)
+    for data in (b"\x30\x00", b"\x30\x02\x30\x00", b"\x30\x04\x30\x02\x04\x00"):
+        with pytest.raises(EvidenceError):
+            der.serial_number(data)
