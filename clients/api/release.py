@@ -94,14 +94,7 @@ def verify_release(
     # (2)
     _verify_host(chain, host=urlsplit(vault_url).hostname or "", now=now, ca_file=ca_file)
     # (3)
-    request, released = _object(payload, "request"), _object(_object(payload, "response"), "key")
-    bundle = _object(released, "key")
-    if request.get("nonce") != nonce:
-        raise UntrustedAnswerError("release.nonce", expected=nonce, got=request.get("nonce"))
-    prefix = f"{vault_url.rstrip('/')}/keys/{name}/"
-    kid = bundle.get("kid")
-    if not isinstance(kid, str) or not kid.startswith(prefix) or "/" in kid[len(prefix) :]:
-        raise UntrustedAnswerError("release.kid", expected=f"{prefix}<version>", got=kid)
+    bundle, kid = _answered(payload, vault_url=vault_url, name=name, nonce=nonce)
     # (4)
     return _wrapped(bundle, kid=kid, algorithm=algorithm)
 
@@ -156,6 +149,20 @@ def _roots(path: Path) -> list[x509.Certificate]:
     encoded = context.get_ca_certs(binary_form=True)
     # One public root has serial number 0, which the library announces to refuse.
     return [x509.load_der_x509_certificate(item) for item in encoded if serial_number(item) > 0]
+
+
+def _answered(
+    payload: dict[str, Any], *, vault_url: str, name: str, nonce: str
+) -> tuple[dict[str, Any], str]:
+    request, released = _object(payload, "request"), _object(_object(payload, "response"), "key")
+    bundle = _object(released, "key")
+    if request.get("nonce") != nonce:
+        raise UntrustedAnswerError("release.nonce", expected=nonce, got=request.get("nonce"))
+    prefix = f"{vault_url.rstrip('/')}/keys/{name}/"
+    kid = bundle.get("kid")
+    if not isinstance(kid, str) or not kid.startswith(prefix) or "/" in kid[len(prefix) :]:
+        raise UntrustedAnswerError("release.kid", expected=f"{prefix}<version>", got=kid)
+    return bundle, kid
 
 
 def _wrapped(bundle: dict[str, Any], *, kid: str, algorithm: str) -> WrappedKey:

@@ -136,17 +136,20 @@ def create_app(
 
     @app.get("/.well-known/openid-configuration")
     async def configuration() -> JSONResponse:
-        return JSONResponse(
-            {
-                "issuer": issuer,
-                "jwks_uri": f"{issuer}/certs",
-                "response_types_supported": ["token", "none"],
-                "id_token_signing_alg_values_supported": ["RS256"],
-                "claims_supported": ["iss", "exp", "iat", "nbf", "jti", "x-ms-runtime"],
-            }
-        )
+        return JSONResponse(describe(issuer))
 
     return app
+
+
+def describe(issuer: str) -> dict[str, Any]:
+    """Return the service's OpenID metadata."""
+    return {
+        "issuer": issuer,
+        "jwks_uri": f"{issuer}/certs",
+        "response_types_supported": ["token", "none"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "claims_supported": ["iss", "exp", "iat", "nbf", "jti", "x-ms-runtime"],
+    }
 
 
 def key_set(key: TokenKey) -> bytes:

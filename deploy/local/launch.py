@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from deploy.local.hardware import ReportFields, UnsafeSimulatedMachine
 from deploy.local.launch_policy import (
+    LaunchPolicy,
     measure_packages,
     measured_files,
     packages_root,
@@ -64,33 +65,39 @@ def launch(
         raise EvidenceError("launch.layers", expected=list(policy.layers), got=[measured])
     work = scratch / "work"
     work.mkdir(mode=0o700)
+    environ = {**_image_environment(image, work), **env}
     ours, theirs = socket.socketpair()
-    output = subprocess.PIPE if policy.stdio else subprocess.DEVNULL
     try:
-        process = subprocess.Popen(  # noqa: S603 -- the command is the launch policy's
-            _resolve(policy.command),
-            env={**_image_environment(image, work), **env, VARIABLE: f"fd:{theirs.fileno()}"},
-            cwd=work,
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            umask=0o077,
-        )
+        process = _start(policy, environ=environ, work=work, hardware=theirs)
     except OSError:
         ours.close()
         raise
     finally:
         theirs.close()
-    host_data = bytes.fromhex(policy.host_data())
     threading.Thread(
         target=serve_guest,
         args=(ours,),
-        kwargs={"machine": machine, "host_data": host_data},
+        kwargs={"machine": machine, "host_data": bytes.fromhex(policy.host_data())},
         name="simulated-machine",
         daemon=True,
     ).start()
     return process
+
+
+def _start(
+    policy: LaunchPolicy, *, environ: Mapping[str, str], work: Path, hardware: socket.socket
+) -> subprocess.Popen[bytes]:
+    output = subprocess.PIPE if policy.stdio else subprocess.DEVNULL
+    return subprocess.Popen(  # noqa: S603 -- the command is the launch policy's
+        _resolve(policy.command),
+        env={**environ, VARIABLE: f"fd:{hardware.fileno()}"},
+        cwd=work,
+        pass_fds=(hardware.fileno(),),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        umask=0o077,
+    )
 
 
 def serve_guest(

@@ -119,16 +119,7 @@ def parse_report(data: bytes) -> Report:
     Raises:
         EvidenceError: if it has another size, version or algorithm, or a reserved byte is set.
     """
-    if len(data) != REPORT_BYTES:
-        raise EvidenceError("snp.length", expected=REPORT_BYTES, got=len(data))
-    version = _u32(data, 0x000)
-    if version not in VERSIONS:
-        raise EvidenceError("snp.version", expected=f"one of {VERSIONS}", got=version)
-    if _u32(data, 0x034) != _ECDSA_P384_SHA384:
-        raise EvidenceError(
-            "snp.signature_algorithm", expected=_ECDSA_P384_SHA384, got=_u32(data, 0x034)
-        )
-    _check_reserved(data, version)
+    version = _check_form(data)
     flags = _u32(data, 0x048)
     signing_key = _SIGNING_KEYS.get(flags >> 2 & 7)
     if signing_key is None:
@@ -166,6 +157,20 @@ def parse_report(data: bytes) -> Report:
             int.from_bytes(data[0x2A0:0x2E8], "little"), int.from_bytes(data[0x2E8:0x330], "little")
         ),
     )
+
+
+def _check_form(data: bytes) -> int:
+    if len(data) != REPORT_BYTES:
+        raise EvidenceError("snp.length", expected=REPORT_BYTES, got=len(data))
+    version = _u32(data, 0x000)
+    if version not in VERSIONS:
+        raise EvidenceError("snp.version", expected=f"one of {VERSIONS}", got=version)
+    if _u32(data, 0x034) != _ECDSA_P384_SHA384:
+        raise EvidenceError(
+            "snp.signature_algorithm", expected=_ECDSA_P384_SHA384, got=_u32(data, 0x034)
+        )
+    _check_reserved(data, version)
+    return version
 
 
 def _check_reserved(data: bytes, version: int) -> None:
