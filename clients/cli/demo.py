@@ -53,12 +53,12 @@ def demo(
 def _play(cast: Cast, narrator: Narrator) -> dict[str, Any]:
     out = narrator.out
     introduce(cast)
-    with on_stage(cast, out) as stack:
-        out.note(
-            f"stack on {stack['service']}, {len(stack['vaults'])} vaults; root {stack['root']}"
-        )
+    with on_stage(cast, out) as stage:
         with narrator.step("Prepare data") as step:
             steps.make_data(cast, step)
+        stack = stage.ready()
+        out.note(f"stack on {stack['service']}, {len(stack['vaults'])} vaults")
+        out.note(f"root fingerprint {stack['root']}")
         with narrator.step("Seal and upload") as step:
             steps.seal_and_upload(cast, step)
         with narrator.step("Agree on a contract") as step:
@@ -72,16 +72,7 @@ def _play(cast: Cast, narrator: Narrator) -> dict[str, Any]:
         with narrator.step("Fetch the model") as step:
             fetched = steps.fetch(cast, step, run=run)
         with narrator.step("Try what must be refused") as step:
-            refused = [
-                attempt(cast, step)
-                for attempt in (
-                    refusals.over_epsilon,
-                    refusals.flipped_byte,
-                    refusals.other_launch_policy,
-                )
-            ]
-            step.done = f"{len(refused)} attempts: {', '.join(one.code for one in refused)}"
-            step.proven = "each is refused with a reason, and each refusal is on the log"
+            refused = refusals.try_all(cast, step)
         with narrator.step("Audit") as step:
             audited = steps.audit(cast, step, contract=contract, root=stack["root"])
     return _figures(cast, trained=trained, fetched=fetched, audited=audited, refused=refused)

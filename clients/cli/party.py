@@ -34,6 +34,7 @@ def init(
     *,
     name: Annotated[str, typer.Option("--name", help="The organisation's name.")],
     role: Annotated[RoleName, typer.Option("--role", help="Its part in contracts.")],
+    card: Annotated[Path | None, typer.Option(help="Also write the public card here.")] = None,
 ) -> Answer:
     """Make this role's keys, encrypted under a passphrase, and its public card."""
     if (session.home / CARD).exists():
@@ -45,6 +46,8 @@ def init(
     identity = create_identity(
         session.home, keystore, name=name, role=role.value, now=datetime.now(UTC)
     )
+    if card is not None:
+        write_new(card, identity.card.canonical())
     return _answer(identity.card, session.home / CARD)
 
 

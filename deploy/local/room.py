@@ -75,7 +75,7 @@ def run_room(deployment: Deployment, *, on_progress: Callable[[Progress], None])
         EvidenceError: when the launch policy does not allow this launch.
         Interrupted: when this process was told to stop.
     """
-    with _scratch() as scratch, _stoppable():
+    with _scratch(deployment.run) as scratch, _stoppable():
         machine = UnsafeSimulatedMachine(deployment.machine, now=datetime.now(UTC))
         process = launch(
             deployment.launch_policy,
@@ -105,9 +105,9 @@ def _environment(deployment: Deployment, scratch: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def _scratch(run: str) -> Iterator[Path]:
     parent = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
-    folder = parent / f"depa-room-{secrets.token_hex(8)}"
+    folder = parent / f"depa-{run}-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o700)
     try:
         yield folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,23 +88,40 @@ def introduce(cast: Cast) -> None:
 
     def one(role: Role) -> None:
         organization, kind = organizations[role.name]
-        role.depa("party", "init", "--name", organization, "--role", kind)
-        role.depa("party", "show", "--out", cast.card(role))
+        named = ("--name", organization, "--role", kind)
+        role.depa("party", "init", *named, "--card", cast.card(role))
 
     in_parallel(one, cast.parties, workers=WORKERS)
 
 
+@dataclass(frozen=True)
+class Stage:
+    """The local stack, which starts while other things are done."""
+
+    cast: Cast
+    _starting: Future[dict[str, Any]]
+
+    def ready(self) -> dict[str, Any]:
+        """Wait for the stack, let every party join it, and return what it says of itself."""
+        stack = self._starting.result()
+        in_parallel(
+            lambda role: role.depa("config", "join", self.cast.stack),
+            self.cast.parties,
+            workers=WORKERS,
+        )
+        return stack
+
+
 @contextmanager
-def on_stage(cast: Cast, out: Output) -> Iterator[dict[str, Any]]:
+def on_stage(cast: Cast, out: Output) -> Iterator[Stage]:
     """Run the local stack while the block runs; it is stopped whatever happens."""
     vaults = [text for role in cast.owners for text in ("--vault", str(cast.card(role)))]
-    try:
-        stack = cast.operator.depa("up", cast.stack, *vaults)
-        in_parallel(
-            lambda role: role.depa("config", "join", cast.stack), cast.parties, workers=WORKERS
-        )
-        yield stack
-    finally:
-        if (cast.stack / "stack.json").exists():
-            cast.operator.depa("down", cast.stack)
-            out.note("stack stopped", style="dim")
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(cast.operator.depa, "up", cast.stack, *vaults)
+        try:
+            yield Stage(cast, starting)
+        finally:
+            wait([starting])
+            if (cast.stack / "stack.json").exists():
+                cast.operator.depa("down", cast.stack)
+                out.note("stack stopped", style="dim")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clients.cli.play.cast import Cast
-from clients.cli.play.narrator import Step
+from clients.cli.play.narrator import Step, in_parallel
 from clients.cli.play.role import StepFailed
 from deploy.local.launch_policy import parse_launch_policy
 
@@ -26,6 +26,15 @@ class Refusal:
     code: str
     message: str
     path: str = ""
+
+
+def try_all(cast: Cast, step: Step) -> list[Refusal]:
+    """Try all three at once: they are different runs."""
+    attempts = (over_epsilon, flipped_byte, other_launch_policy)
+    refused = in_parallel(lambda attempt: attempt(cast, step), attempts, workers=len(attempts))
+    step.done = f"{len(refused)} attempts: {', '.join(one.code for one in refused)}"
+    step.proven = "each is refused with a reason, and each refusal is on the log"
+    return refused
 
 
 def over_epsilon(cast: Cast, step: Step) -> Refusal:
@@ -53,11 +62,12 @@ def flipped_byte(cast: Cast, step: Step) -> Refusal:
     """Change one byte of a sealed data set in the blob store and start a run."""
     role, run = cast.consumer, _approved(cast, "second run")
     sealed = cast.blobs / f"{cast.scenario.providers[0].dataset}.sealed"
-    before, rooms = sorted(cast.blobs.iterdir()), _rooms()
+    before = sorted(cast.blobs.iterdir())
     with _one_byte_flipped(sealed):
         problem = role.refused("run", "deploy", run, "--local")
-    if sorted(cast.blobs.iterdir()) != before or _rooms() != rooms:
-        raise StepFailed("something was left behind by a refused run")
+    _check_gone(run)
+    if sorted(cast.blobs.iterdir()) != before:
+        raise StepFailed("a refused run has left something in the blob store")
     status = next(item for item in role.depa("run", "list")["runs"] if item["run"] == run)
     if status["state"] != "failed" or status.get("spent") or status.get("model"):
         raise StepFailed(f"expected a failed run without steps, got {status}")
@@ -85,6 +95,7 @@ def other_launch_policy(cast: Cast, step: Step) -> Refusal:
 def _refused_release(cast: Cast, step: Step, *, run: str, policy: Path) -> Refusal:
     role = cast.consumer
     problem = role.refused("run", "deploy", run, "--local", "--launch-policy", policy)
+    _check_gone(run)
     codes = _CODE.findall(problem["detail"])
     if not codes:
         raise StepFailed(f"expected a reason code, got {problem['detail']}")
@@ -114,5 +125,7 @@ def _one_byte_flipped(path: Path) -> Iterator[None]:
         path.write_bytes(original)
 
 
-def _rooms() -> list[Path]:
-    return sorted(_MEMORY.glob("depa-room-*")) if _MEMORY.is_dir() else []
+def _check_gone(run: str) -> None:
+    left = sorted(_MEMORY.glob(f"depa-{run}-*")) if _MEMORY.is_dir() else []
+    if left:
+        raise StepFailed(f"a refused run has left {left[0]} behind")
