@@ -22,9 +22,9 @@ import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import delete
-from sqlalchemy.exc import IntegrityError
+from sqlmodel import col
 
-from contract_service.database import Database
+from contract_service.database import Database, insert_once
 from contract_service.parties.tables import PartyRow, UsedTokenRow
 from contract_service.problems import UnauthenticatedError
 from ledger.chain import MAX_CHAIN, check_chain_validity
@@ -156,22 +156,19 @@ def _claims(
 
 
 def _use_once(database: Database, proven: VerifiedToken, *, now: int) -> None:
-    try:
-        with database.write() as session:
-            session.execute(delete(UsedTokenRow).where(UsedTokenRow.expires_at < now))  # type: ignore[arg-type]
-            session.add(UsedTokenRow(digest=proven.token_id, expires_at=proven.expires_at))
-            party = session.get(PartyRow, proven.caller.did)
-            if party is None:
-                party = PartyRow(
-                    did=proven.caller.did,
-                    name=proven.caller.name,
-                    first_seen_at=now,
-                    last_seen_at=now,
-                )
-            party.name, party.last_seen_at = proven.caller.name, now
-            session.add(party)
-    except IntegrityError:
-        raise _refused("token-replayed", "this token was used before") from None
+    caller = proven.caller
+    with database.write() as session:
+        session.execute(delete(UsedTokenRow).where(col(UsedTokenRow.expires_at) < now))
+        used = UsedTokenRow(digest=proven.token_id, expires_at=proven.expires_at)
+        if not insert_once(session, used):
+            raise _refused("token-replayed", "this token was used before")
+        insert_once(
+            session,
+            PartyRow(did=caller.did, name=caller.name, first_seen_at=now, last_seen_at=now),
+        )
+        party = session.get_one(PartyRow, caller.did)
+        party.name, party.last_seen_at = caller.name, now
+        session.add(party)
 
 
 def _name(leaf: bytes) -> str:

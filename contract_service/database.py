@@ -15,7 +15,8 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlmodel import Session
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, SQLModel
 
 _BUSY_SECONDS = 30
 _WRITE = "depa_write"
@@ -25,7 +26,7 @@ class Database:
     """One database and its two kinds of sessions."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_engine(_dialect(url), **_arguments(url))
+        self._engine = create_engine(url, **_arguments(url))
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
@@ -66,10 +67,18 @@ class Database:
         self._engine.dispose()
 
 
-def _dialect(url: str) -> str:
-    # SQLAlchemy's default driver for this scheme is another one than the project's.
-    scheme, separator, rest = url.partition("://")
-    return f"postgresql+psycopg{separator}{rest}" if scheme == "postgresql" else url
+def insert_once(session: Session, row: SQLModel) -> bool:
+    """Insert a row unless one with its key exists, whoever inserts it at the same time.
+
+    Returns:
+        Whether it was inserted.
+    """
+    kind = session.get_bind().dialect.name
+    table = SQLModel.metadata.tables[str(row.__tablename__)]
+    insert = postgresql.insert if kind == "postgresql" else sqlite.insert
+    statement = insert(table).values(**row.model_dump()).on_conflict_do_nothing()
+    result = session.connection().execute(statement.returning(*table.primary_key))
+    return result.first() is not None
 
 
 def _arguments(url: str) -> dict[str, Any]:

@@ -57,9 +57,15 @@ class Settings(BaseSettings):
     @property
     def database_url(self) -> str:
         """Return the URL of the service's database."""
-        return self.database or f"sqlite:///{self.home / 'service.db'}"
+        return _driver(self.database or f"sqlite:///{self.home / 'service.db'}")
 
     @property
     def ledger_url(self) -> str:
         """Return the URL of the ledger's database."""
-        return self.ledger_database or f"sqlite:///{self.home / 'ledger.db'}"
+        return _driver(self.ledger_database or f"sqlite:///{self.home / 'ledger.db'}")
+
+
+def _driver(url: str) -> str:
+    # SQLAlchemy's default driver for this scheme is another one than the project's.
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql+psycopg{separator}{rest}" if scheme == "postgresql" else url

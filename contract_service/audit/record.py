@@ -19,7 +19,7 @@ from sqlmodel import Session, col, select
 
 from clients.api.answers import Registered, StatementInfo
 from contract_service.audit.tables import AttachmentRow, DocumentRow, StatementRow
-from contract_service.database import Database
+from contract_service.database import Database, insert_once
 from contract_service.problems import UnavailableError
 from ledger.entry import Registered as Registration
 from ledger.identity import Identity
@@ -95,12 +95,8 @@ class Record:
     def attach(self, session: Session, content: bytes, *, kind: str, contract: str) -> str:
         """Keep content for the bundle of a contract; return its digest."""
         digest = sha256(content)
-        if session.get(DocumentRow, digest) is None:
-            session.add(DocumentRow(digest=digest, kind=kind, content=content))
-            session.flush()
-        if session.get(AttachmentRow, (contract, digest)) is None:
-            session.add(AttachmentRow(contract=contract, digest=digest))
-            session.flush()
+        insert_once(session, DocumentRow(digest=digest, kind=kind, content=content))
+        insert_once(session, AttachmentRow(contract=contract, digest=digest))
         return digest
 
     def has(self, session: Session, *, kind: str, payload: str) -> bool:

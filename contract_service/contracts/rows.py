@@ -9,25 +9,25 @@ from sqlmodel import Session, col, select
 from clients.api.answers import ContractSummary
 from contract_service.contracts.state import contract_state
 from contract_service.contracts.tables import ContractDatasetRow, ContractPartyRow, ContractRow
+from contract_service.database import insert_once
 from contract_service.problems import MissingError
 from policies.wire.contract import Contract
 
 
-def insert(session: Session, contract: Contract, *, now: int) -> None:
-    """Add the rows of a new contract."""
+def insert(session: Session, contract: Contract, *, now: int) -> bool:
+    """Add the rows of a contract, unless it is there; tell whether it was not."""
     digest = contract.digest()
-    session.add(
-        ContractRow(
-            digest=digest,
-            id=contract.id,
-            title=contract.title,
-            tdc=contract.tdc.id,
-            starts_at=int(contract.start_time.timestamp()),
-            expires_at=int(contract.expiry_time.timestamp()),
-            proposed_at=now,
-        )
+    row = ContractRow(
+        digest=digest,
+        id=contract.id,
+        title=contract.title,
+        tdc=contract.tdc.id,
+        starts_at=int(contract.start_time.timestamp()),
+        expires_at=int(contract.expiry_time.timestamp()),
+        proposed_at=now,
     )
-    session.flush()
+    if not insert_once(session, row):
+        return False
     roles = ["tdc", *["tdp"] * len(contract.tdps), "ccrp"]
     for position, (role, party) in enumerate(zip(roles, contract.parties, strict=True)):
         session.add(
@@ -44,6 +44,7 @@ def insert(session: Session, contract: Contract, *, now: int) -> None:
                 provider=dataset.provider,
             )
         )
+    return True
 
 
 def locked(session: Session, digest: str) -> ContractRow:

@@ -50,7 +50,7 @@ class Contracts:
         with self._context.database.write() as session:
             if session.get(ContractRow, digest) is None:
                 self._check_room(session, contract)
-                insert(session, contract, now=now)
+            if insert(session, contract, now=now):
                 self._context.record.state(
                     session, contract, subject=contract.urn, contract=digest, now=now
                 )

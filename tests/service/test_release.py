@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from clients.api.answers import Released
 from clients.api.errors import ClientError, RefusedError
 from policies.wire.base import sha256
 from tests import simulator
@@ -196,48 +194,3 @@ def test_a_key_that_its_vault_refuses_is_not_replaced_by_the_others(world: World
     assert room.client.status(room.run).state == "releasing"
     record = record_of(world, agreed.digest())
     assert [b.document.state for b in record.bookings] == ["reserved"]
-
-
-def _outcomes(calls: list[Any]) -> tuple[list[Released], list[ClientError]]:
-    def run(call: Any) -> Released | ClientError:
-        try:
-            answer: Released = call()
-        except ClientError as error:
-            return error
-        return answer
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        results = list(pool.map(run, calls))
-    return (
-        [item for item in results if isinstance(item, Released)],
-        [item for item in results if isinstance(item, ClientError)],
-    )
-
-
-def test_of_two_releases_of_one_run_at_once_one_wins(world: World) -> None:
-    agreed = world.executed()
-    room = world.room(world.approved(agreed).run)
-    tokens = [room.token(), room.token()]
-    won, lost = _outcomes([lambda t=token: room.release(t) for token in tokens])
-    assert (len(won), len(lost)) == (1, 1)
-    record = record_of(world, agreed.digest())
-    assert sum(item.document.allowed for item in record.releases) == 1
-
-
-def test_of_two_runs_racing_for_the_last_budget_one_wins(tmp_path: Any) -> None:
-    from tests.service.world import contract, running  # noqa: PLC0415
-
-    value = contract().to_json()["constraints"]
-    for limit in value["privacy"]:
-        limit["total"] = {"epsilon": 9.0, "delta": 0.001}
-    with running(tmp_path) as world:
-        agreed = world.executed(constraints=value)
-        rooms = [world.room(world.approved(agreed).run) for _ in range(3)]
-        tokens = [room.token() for room in rooms]
-        calls = [
-            lambda r=room, t=token: r.release(t) for room, token in zip(rooms, tokens, strict=True)
-        ]
-        won, lost = _outcomes(calls)
-        assert (len(won), len(lost)) == (1, 2)
-        assert spent(world, agreed.digest(), agreed.datasets[0].digest) <= 9_000_000
-        record_of(world, agreed.digest())
