@@ -84,43 +84,101 @@ def train(
     if (agreed is not None) != config.is_private:
         raise ValueError("a private stage needs a privacy plan, and only a private stage has one")
     keep_freed_memory()
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    engine, deviation = _engine(model, config, agreed)
-    optimizer = build_optimizer(config.optimizer, parameters)
-    scheduler = build_scheduler(config.scheduler, optimizer, steps=config.steps)
-    averager = Averager(config.averaging, steps=config.steps)
-    ledger = _Ledger(agreed)
-    rate = agreed.sampling_rate if agreed else min(1.0, config.batch_size / len(units))
+    fit = _Fit(model, units, config, agreed=agreed, streams=streams)
     started = time.monotonic()
-    step = 0
     try:
-        while step < config.steps and ledger.allows(step + 1):
-            chosen = poisson_sample(streams.sampling, units=len(units), rate=rate)
-            batch = assemble(units, chosen, config=config, stream=streams.augmentation)
-            total = torch.zeros(engine.size) if batch is None else engine.unit_sum(batch)
-            noisy = add_noise(total, standard_deviation=deviation, stream=streams.noise)
-            # Divided by the expected size: the real one is secret.
-            _set_gradients(parameters, noisy / config.batch_size)
-            optimizer.step()
-            scheduler.step()
-            averager.update(model)
-            step += 1
-            if not all(bool(torch.isfinite(p).all()) for p in parameters):
-                raise TrainingAborted(
-                    f"the weights are not finite after step {step}",
-                    spent=_spent(config, agreed, steps=step),
-                    hint="use a smaller learning rate",
-                )
-            on_step(_report(step, config, agreed, ledger, time.monotonic() - started))
+        while fit.may_go_on():
+            fit.step()
+            on_step(fit.report(time.monotonic() - started))
     except (TrainingAborted, EngineRefused):
         raise
     except Exception as error:
         # The step that failed counts as taken: it may have touched the weights.
-        spent = _spent(config, agreed, steps=min(step + 1, config.steps))
-        raise TrainingAborted(f"training stopped in step {step + 1}", spent=spent) from error
+        spent = fit.spent(min(fit.steps + 1, config.steps))
+        raise TrainingAborted(f"training stopped in step {fit.steps + 1}", spent=spent) from error
     finally:
-        engine.close()
-    return Trained(averager.weights(model), step, _spent(config, agreed, steps=step))
+        fit.engine.close()
+    return Trained(fit.averager.weights(model), fit.steps, fit.spent(fit.steps))
+
+
+class _Fit:
+    """One training in progress."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        units: UnitDataset,
+        config: TrainDlConfig,
+        *,
+        agreed: PrivacyPlan | None,
+        streams: Streams,
+    ) -> None:
+        self.steps = 0
+        self._model, self._units, self._config = model, units, config
+        self._agreed, self._streams = agreed, streams
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._ledger = _Ledger(agreed)
+        self._rate = agreed.sampling_rate if agreed else min(1.0, config.batch_size / len(units))
+        self._optimizer = build_optimizer(config.optimizer, self._parameters)
+        self._scheduler = build_scheduler(config.scheduler, self._optimizer, steps=config.steps)
+        self.averager = Averager(config.averaging, steps=config.steps)
+        self.engine, self._deviation = _engine(model, config, agreed)
+
+    def may_go_on(self) -> bool:
+        """Return whether there is a next step and the budget pays for it."""
+        return self.steps < self._config.steps and self._ledger.allows(self.steps + 1)
+
+    def step(self) -> None:
+        """Sample, clip, noise, step; the privacy of it was paid for before."""
+        streams, config = self._streams, self._config
+        chosen = poisson_sample(streams.sampling, units=len(self._units), rate=self._rate)
+        batch = assemble(self._units, chosen, config=config, stream=streams.augmentation)
+        # An empty batch takes its step like any other: noise only.
+        total = torch.zeros(self.engine.size) if batch is None else self.engine.unit_sum(batch)
+        noisy = add_noise(total, standard_deviation=self._deviation, stream=streams.noise)
+        # Divided by the expected size: the real one is secret.
+        _set_gradients(self._parameters, noisy / config.batch_size)
+        self._optimizer.step()
+        self._scheduler.step()
+        self.averager.update(self._model)
+        self.steps += 1
+        if not all(bool(torch.isfinite(p).all()) for p in self._parameters):
+            raise TrainingAborted(
+                f"the weights are not finite after step {self.steps}",
+                spent=self.spent(self.steps),
+                hint="use a smaller learning rate",
+            )
+
+    def report(self, seconds: float) -> StepReport:
+        """Return what may be said after a step."""
+        left = self._config.steps - self.steps
+        return StepReport(
+            step=self.steps,
+            steps=self._config.steps,
+            epsilon=self._ledger.after(self.steps),
+            delta=self._agreed.delta if self._agreed else 0.0,
+            seconds=seconds,
+            eta_seconds=seconds / self.steps * left,
+        )
+
+    def spent(self, steps: int) -> Spent | None:
+        """Return what the first `steps` steps cost; None where nothing is counted."""
+        agreed, params = self._agreed, self._config.privacy_params
+        if agreed is None or params is None:
+            return None
+        event = agreed.event_after(steps)
+        epsilon = accounting.compose([event], delta=agreed.delta, adjacency=agreed.adjacency)
+        return Spent(
+            micro_epsilon=accounting.micro_epsilon(epsilon),
+            delta_trillionths=accounting.delta_trillionths(agreed.delta),
+            steps=steps,
+            noise_multiplier=agreed.noise_multiplier,
+            sampling_rate=agreed.sampling_rate,
+            max_grad_norm=params.max_grad_norm,
+            unit=params.unit,
+            adjacency=agreed.adjacency,
+            event=accounting.event_to_json(event),
+        )
 
 
 def _engine(
@@ -157,38 +215,3 @@ def _set_gradients(parameters: list[nn.Parameter], flat: Tensor) -> None:
     pieces = torch.split(flat, [p.numel() for p in parameters])
     for parameter, piece in zip(parameters, pieces, strict=True):
         parameter.grad = piece.view_as(parameter)
-
-
-def _report(
-    step: int,
-    config: TrainDlConfig,
-    agreed: PrivacyPlan | None,
-    ledger: _Ledger,
-    seconds: float,
-) -> StepReport:
-    return StepReport(
-        step=step,
-        steps=config.steps,
-        epsilon=ledger.after(step),
-        delta=agreed.delta if agreed else 0.0,
-        seconds=seconds,
-        eta_seconds=seconds / step * (config.steps - step),
-    )
-
-
-def _spent(config: TrainDlConfig, agreed: PrivacyPlan | None, *, steps: int) -> Spent | None:
-    if agreed is None or config.privacy_params is None:
-        return None
-    event = agreed.event_after(steps)
-    epsilon = accounting.compose([event], delta=agreed.delta, adjacency=agreed.adjacency)
-    return Spent(
-        micro_epsilon=accounting.micro_epsilon(epsilon),
-        delta_trillionths=accounting.delta_trillionths(agreed.delta),
-        steps=steps,
-        noise_multiplier=agreed.noise_multiplier,
-        sampling_rate=agreed.sampling_rate,
-        max_grad_norm=config.privacy_params.max_grad_norm,
-        unit=config.privacy_params.unit,
-        adjacency=agreed.adjacency,
-        event=accounting.event_to_json(event),
-    )
