@@ -102,8 +102,18 @@ class ServiceClient:
         answer = _read(
             self._transport.post(path, statement, content_type=_COSE), ContractRegistered
         )
-        # A party that has signed before gets the receipt of that signature, which is not this one.
-        self._check_receipt(answer.registered, parse_statement(statement).leaf_hash, strict=False)
+        mine = parse_statement(statement)
+        leaf = mine.leaf_hash
+        if answer.registered.leaf_hash != "sha256:" + leaf.hex():
+            # This party has signed before; the receipt is of that signature.
+            path = f"/entries/{answer.registered.entry_id}/statement"
+            earlier = parse_statement(self._transport.get(path, accept=_COSE))
+            if (earlier.issuer, earlier.payload_hash) != (mine.issuer, mine.payload_hash):
+                raise UntrustedAnswerError(
+                    "signature", expected=f"one by {mine.issuer}", got=f"one by {earlier.issuer}"
+                )
+            leaf = earlier.leaf_hash
+        self._check_receipt(answer.registered, leaf)
         return answer
 
     def revoke(self, digest: str, document: Revocation, statement: bytes) -> ContractRegistered:
@@ -200,13 +210,12 @@ class ServiceClient:
         """Close the connections."""
         self._transport.close()
 
-    def _check_receipt(self, entry: Registered, leaf: bytes, *, strict: bool = True) -> None:
-        named = bytes.fromhex(entry.leaf_hash.removeprefix("sha256:"))
-        if strict and named != leaf:
-            raise UntrustedAnswerError("leaf hash", expected=leaf.hex(), got=named.hex())
+    def _check_receipt(self, entry: Registered, leaf: bytes) -> None:
+        if entry.leaf_hash != "sha256:" + leaf.hex():
+            raise UntrustedAnswerError("leaf hash", expected=leaf.hex(), got=entry.leaf_hash)
         try:
             claims = verify_receipt(
-                base64.b64decode(entry.receipt), leaf_hash=named, keys=self.log.keys
+                base64.b64decode(entry.receipt), leaf_hash=leaf, keys=self.log.keys
             )
         except (LedgerError, ValueError) as error:
             raise _untrusted("receipt", error) from error

@@ -84,8 +84,17 @@ def origin_of(url: str) -> str:
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Return a verifying TLS context that trusts `ca_file`, or the system's roots without one."""
-    context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    """Return a verifying TLS context that trusts `ca_file`, or the system's roots without one.
+
+    Raises:
+        NetworkError: If the file cannot be read, or holds no certificate.
+    """
+    try:
+        context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    except OSError as error:
+        raise NetworkError(
+            f"{ca_file}: {error.strerror or error}", hint="name a PEM file of certificates"
+        ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
