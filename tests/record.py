@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ledger.bundle import Bundle
 from ledger.identity import Identity
 from ledger.sequencer import Sequencer
 from ledger.store import Store
@@ -101,15 +102,18 @@ class Record:
 
     def log(self) -> VerifiedLog:
         """Write the log, export it and verify the export."""
+        return verify_bundle(self.bundle(), root_fingerprint=self.root, at=NOW)
+
+    def bundle(self) -> Bundle:
+        """Write the log and export it."""
         with self._sequencer() as sequencer:
             writer = _Writer(self, sequencer)
             for step in STEPS:
                 if step.__name__ not in self.left_out:
                     step(writer)
-            bundle = sequencer.bundle(
+            return sequencer.bundle(
                 range(sequencer.size), documents=writer.documents, inputs=writer.inputs
             )
-        return verify_bundle(bundle, root_fingerprint=self.root, at=NOW)
 
     @contextmanager
     def _sequencer(self) -> Iterator[Sequencer]:
