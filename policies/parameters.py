@@ -34,7 +34,7 @@ def _unet2d(model: UNet2d) -> int:
     down = zip([model.in_channels, *widths[:-1]], widths, strict=True)
     up = ((deep + skip, skip) for deep, skip in zip(widths[:0:-1], widths[-2::-1], strict=True))
     blocks = sum(_block(inside, outside) for inside, outside in (*down, *up))
-    return blocks + (widths[0] + 1) * model.out_channels
+    return int(blocks + (widths[0] + 1) * model.out_channels)
 
 
 def _block(inside: int, outside: int) -> int:
