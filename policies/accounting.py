@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from dp_accounting import dp_event
 from dp_accounting.pld.pld_privacy_accountant import PLDAccountant
@@ -21,26 +21,38 @@ from dp_accounting.privacy_accountant import NeighboringRelation
 from dp_accounting.rdp.rdp_privacy_accountant import RdpAccountant
 from scipy.optimize import brentq
 
-from policies.errors import BudgetError, DocumentError, Problem
+from policies.errors import BudgetError
+from policies.events import MAX_COUNT, MAX_NOISE, Event, event_from_json, event_to_json
 from policies.wire.pipeline import TrainDlConfig
 
+__all__ = [
+    "Adjacency",
+    "Event",
+    "Fit",
+    "PrivacyPlan",
+    "compose",
+    "delta_trillionths",
+    "epsilon_table",
+    "event_from_json",
+    "event_to_json",
+    "fits",
+    "micro_epsilon",
+    "plan",
+    "plan_training",
+    "training_event",
+]
+
 Adjacency = Literal["add-remove", "replace-one"]
-Event = dp_event.DpEvent
 
 MAX_EPSILON: Final = 1000.0
 """A cost beyond this is not distinguished from no protection at all."""
-_MAX_COUNT: Final = 10_000_000
-_MAX_EVENTS: Final = 10_000
-_MAX_DEPTH: Final = 8
-_GRID: Final = 1e-3
-"""Width of the buckets of the privacy loss; smaller is tighter and slower."""
-_FINE_GRID: Final = 1e-4
+_GRIDS: Final = (1e-3, 1e-4, 1e-5)
+"""Widths of the buckets of the privacy loss: smaller is tighter, and slower for large epsilons."""
+_ENOUGH_BUCKETS: Final = 100
 _RDP_ORDERS: Final = (*range(2, 64), 80, 96, 128, 256, 512)
 _NOISE_UNITS: Final = 10_000
 """Noise multipliers are multiples of one in this many, so that documents show them exactly."""
 _MIN_NOISE: Final = 0.05
-_MAX_NOISE: Final = 10_000.0
-_MODULE: Final = "dp_accounting.dp_event"
 _RELATIONS: Final[Mapping[str, NeighboringRelation]] = {
     "add-remove": NeighboringRelation.ADD_OR_REMOVE_ONE,
     "replace-one": NeighboringRelation.REPLACE_ONE,
@@ -139,14 +151,14 @@ def _calibrate(
         return training_event(noise_multiplier=noise, sampling_rate=sampling_rate, steps=steps)
 
     def cost(noise: float) -> float:
-        return _pld(event(noise), delta=delta, adjacency=adjacency, grid=_GRID)
+        return _pld(event(noise), delta=delta, adjacency=adjacency)
 
     low, high = 0.5, 1.0
     while cost(high) > epsilon:
         low, high = high, 2 * high
-        if high > _MAX_NOISE:
+        if high > MAX_NOISE:
             raise BudgetError(
-                f"no noise up to {_MAX_NOISE:g} keeps {steps} steps within epsilon {epsilon}",
+                f"no noise up to {MAX_NOISE:g} keeps {steps} steps within epsilon {epsilon}",
                 hint="take fewer steps, smaller batches or a larger epsilon",
             )
     while low > _MIN_NOISE and cost(low) <= epsilon:
@@ -175,10 +187,10 @@ def training_event(*, noise_multiplier: float, sampling_rate: float, steps: int)
     Raises:
         BudgetError: if an argument is out of range.
     """
-    _in_range("noise multiplier", noise_multiplier, 0.0, _MAX_NOISE, closed=True)
+    _in_range("noise multiplier", noise_multiplier, 0.0, MAX_NOISE, closed=True)
     _in_range("sampling rate", sampling_rate, 0.0, 1.0, closed=True)
-    if not 0 <= steps <= _MAX_COUNT:
-        raise BudgetError(f"steps: expected 0 to {_MAX_COUNT}, got {steps}")
+    if not 0 <= steps <= MAX_COUNT:
+        raise BudgetError(f"steps: expected 0 to {MAX_COUNT}, got {steps}")
     if steps == 0:
         return dp_event.NoOpDpEvent()
     step = dp_event.PoissonSampledDpEvent(
@@ -195,14 +207,18 @@ def compose(events: Sequence[Event], *, delta: float, adjacency: Adjacency) -> f
     """
     _in_range("delta", delta, 0.0, 1.0)
     event = dp_event.ComposedDpEvent(list(events)) if events else dp_event.NoOpDpEvent()
-    epsilon = _pld(event, delta=delta, adjacency=adjacency, grid=_GRID)
+    epsilon = _pld(event, delta=delta, adjacency=adjacency)
     ceiling = _rdp(event, delta=delta, adjacency=adjacency)
-    if ceiling is not None and epsilon > ceiling:
-        epsilon = _pld(event, delta=delta, adjacency=adjacency, grid=_FINE_GRID)
-        # Both bound the same truth from above, and the distribution is the tighter one by far,
-        # except where a handful of grid cells is all there is.
-        if epsilon > ceiling + 20 * _FINE_GRID:
-            raise BudgetError(f"accountants disagree: PLD says {epsilon}, RDP says {ceiling}")
+    if ceiling is None:
+        return epsilon
+    ceiling += _ENOUGH_BUCKETS * _GRIDS[-1]
+    for grid in _GRIDS[1:]:
+        # Both bound the same truth from above, the distribution much more tightly once its buckets
+        # are small enough.
+        if epsilon > ceiling:
+            epsilon = _on_grid(event, delta=delta, adjacency=adjacency, grid=grid)
+    if epsilon > ceiling:
+        raise BudgetError(f"accountants disagree: PLD says {epsilon}, RDP at most {ceiling}")
     return epsilon
 
 
@@ -238,7 +254,7 @@ def epsilon_table(agreed: PrivacyPlan, *, points: int = 25) -> tuple[tuple[int, 
     table = [(0, 0.0)]
     for step in marks:
         event = agreed.event_after(step)
-        cost = _pld(event, delta=agreed.delta, adjacency=agreed.adjacency, grid=_GRID)
+        cost = _pld(event, delta=agreed.delta, adjacency=agreed.adjacency)
         # Rounding inside the transform must not make a later step look cheaper.
         table.append((step, max(cost, table[-1][1])))
     table[-1] = (agreed.steps, max(agreed.cost, table[-2][1]) if agreed.steps else 0.0)
@@ -268,106 +284,17 @@ def delta_trillionths(delta: float) -> int:
     return math.ceil(Decimal(repr(float(delta))) * 10**12)
 
 
-def event_to_json(event: Event) -> dict[str, Any]:
-    """Return an event in the JSON form of `DpEvent.to_named_tuple`.
-
-    Raises:
-        BudgetError: if the event is not one of those that budgets hold.
-    """
-    match event:
-        case dp_event.NoOpDpEvent():
-            fields: dict[str, Any] = {}
-        case dp_event.GaussianDpEvent() | dp_event.LaplaceDpEvent():
-            fields = {"noise_multiplier": float(event.noise_multiplier)}
-        case dp_event.PoissonSampledDpEvent():
-            fields = {
-                "sampling_probability": float(event.sampling_probability),
-                "event": event_to_json(event.event),
-            }
-        case dp_event.SelfComposedDpEvent():
-            fields = {"event": event_to_json(event.event), "count": int(event.count)}
-        case dp_event.ComposedDpEvent():
-            fields = {"events": [event_to_json(item) for item in event.events]}
-        case _:
-            raise BudgetError(f"event {type(event).__name__} is not one that a budget holds")
-    return {"module_name": _MODULE, "class_name": type(event).__name__, **fields}
+def _pld(event: Event, *, delta: float, adjacency: Adjacency) -> float:
+    """Return an upper bound on epsilon, on a grid that is fine compared with it."""
+    epsilon = math.inf
+    for grid in _GRIDS:
+        epsilon = _on_grid(event, delta=delta, adjacency=adjacency, grid=grid)
+        if epsilon >= _ENOUGH_BUCKETS * grid or epsilon == 0:
+            break
+    return epsilon
 
 
-def event_from_json(value: Any) -> Event:
-    """Read an event; only the classes that `event_to_json` writes, each with exactly its fields.
-
-    Raises:
-        DocumentError: naming the field that is missing, unknown or out of range.
-    """
-    return _Reader().event(value, "", depth=0)
-
-
-class _Reader:
-    """Reads one event document; counts its events, since they nest."""
-
-    def __init__(self) -> None:
-        self._events = 0
-
-    def event(self, value: Any, at: str, *, depth: int) -> Event:
-        self._events += 1
-        if depth > _MAX_DEPTH or self._events > _MAX_EVENTS:
-            raise _refused(at, "has too many events or too many levels")
-        if not isinstance(value, dict) or value.get("module_name") != _MODULE:
-            raise _refused(at, f"is not an event of {_MODULE}")
-        match value.get("class_name"):
-            case "NoOpDpEvent":
-                self._fields(value, at)
-                return dp_event.NoOpDpEvent()
-            case "GaussianDpEvent":
-                self._fields(value, at, "noise_multiplier")
-                return dp_event.GaussianDpEvent(_number(value, at, "noise_multiplier", _MAX_NOISE))
-            case "LaplaceDpEvent":
-                self._fields(value, at, "noise_multiplier")
-                return dp_event.LaplaceDpEvent(_number(value, at, "noise_multiplier", _MAX_NOISE))
-            case "PoissonSampledDpEvent":
-                self._fields(value, at, "sampling_probability", "event")
-                rate = _number(value, at, "sampling_probability", 1.0)
-                inner = self.event(value["event"], f"{at}/event", depth=depth + 1)
-                return dp_event.PoissonSampledDpEvent(rate, inner)
-            case "SelfComposedDpEvent":
-                self._fields(value, at, "event", "count")
-                count = value["count"]
-                if type(count) is not int or not 0 <= count <= _MAX_COUNT:
-                    raise _refused(f"{at}/count", f"is not a whole number from 0 to {_MAX_COUNT}")
-                return dp_event.SelfComposedDpEvent(
-                    self.event(value["event"], f"{at}/event", depth=depth + 1), count
-                )
-            case "ComposedDpEvent":
-                self._fields(value, at, "events")
-                if not isinstance(value["events"], list):
-                    raise _refused(f"{at}/events", "is not a list")
-                return dp_event.ComposedDpEvent(
-                    [
-                        self.event(item, f"{at}/events/{index}", depth=depth + 1)
-                        for index, item in enumerate(value["events"])
-                    ]
-                )
-        raise _refused(f"{at}/class_name", "is not an event that a budget holds")
-
-    @staticmethod
-    def _fields(value: Mapping[str, Any], at: str, *names: str) -> None:
-        wanted = {"module_name", "class_name", *names}
-        for name in sorted(wanted ^ set(value)):
-            raise _refused(f"{at}/{name}", "is missing" if name in wanted else "unknown field")
-
-
-def _number(value: Mapping[str, Any], at: str, name: str, most: float) -> float:
-    number = value[name]
-    if type(number) not in (int, float) or not 0 < number <= most:
-        raise _refused(f"{at}/{name}", f"is not a number above 0 and up to {most:g}")
-    return float(number)
-
-
-def _refused(pointer: str, message: str) -> DocumentError:
-    return DocumentError("privacy event", [Problem(pointer, message)])
-
-
-def _pld(event: Event, *, delta: float, adjacency: Adjacency, grid: float) -> float:
+def _on_grid(event: Event, *, delta: float, adjacency: Adjacency, grid: float) -> float:
     accountant = PLDAccountant(_RELATIONS[adjacency], grid)
     if not accountant.supports(event):
         raise BudgetError(f"the accountant cannot compose this event under {adjacency}")
