@@ -198,6 +198,35 @@ def test_a_plain_export_of_linear_layers_with_untransposed_weights_is_opened() -
     np.testing.assert_array_equal(arrays["gemm.weight"], maker.arrays["gemm.weight"])
 
 
+def reshape_by_constant(maker: Maker) -> None:
+    maker.arrays["shape"] = np.array([0, -1], dtype=np.int64)
+    maker.nodes[-2] = helper.make_node("Reshape", ["s", "shape"], ["f"])
+
+
+def global_average(maker: Maker) -> None:
+    maker.nodes[-2:-1] = [
+        helper.make_node("GlobalAveragePool", ["s"], ["h"]),
+        helper.make_node("Sigmoid", ["h"], ["i"]),
+        helper.make_node("Identity", ["i"], ["k"]),
+        helper.make_node("Flatten", ["k"], ["f"]),
+    ]
+    maker.arrays["gemm.weight"] = maker.arrays["gemm.weight"][:, :8]
+
+
+def product(maker: Maker) -> None:
+    maker.nodes[8] = helper.make_node("Mul", ["t", "d"], ["u"])
+    del maker.arrays["factor"]
+
+
+@pytest.mark.parametrize("change", [reshape_by_constant, global_average, product])
+def test_other_layers_compute_what_onnxruntime_computes(change: Callable[[Maker], None]) -> None:
+    maker = network()
+    change(maker)
+    data = maker.data()
+    got = open_onnx(data).eval()(images()).detach().numpy()
+    np.testing.assert_allclose(got, run(data, images()), rtol=1e-4, atol=1e-5)
+
+
 def test_parameters_are_found_by_their_layers() -> None:
     kinds = {type(layer) for layer in open_onnx(network().data()).layers}
     assert {nn.Conv2d, nn.GroupNorm, nn.Linear} <= kinds
