@@ -30,8 +30,8 @@ from starlette.exceptions import HTTPException
 
 from contract_service.metrics import REFUSALS
 from ledger.errors import LedgerError
-from policies.errors import Denied, DepaError, DocumentError, Problem
-from policies.wire.decision import Decision, Reason
+from policies.errors import DepaError, DocumentError, Problem
+from policies.wire.decision import Decision, Denied, Reason
 
 PROBLEM_TYPE: Final = "urn:depa:problem:"
 PROBLEM_JSON: Final = "application/problem+json"

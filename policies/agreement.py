@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from policies.decide import Policy
 from policies.dossier import Dossier, Recorded, RecordRefused
-from policies.errors import Denied
 from policies.facts import BudgetAfter, contract_facts, training_facts
 from policies.parameters import most_parameters
 from policies.wire.contract import Contract
+from policies.wire.decision import Denied
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import Approval
 

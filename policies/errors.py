@@ -3,7 +3,7 @@
 * DepaError                 the root: every error of the project has an exit code and an HTTP status
   + DocumentError           a document is not what its schema asks for; lists every problem
   + PolicyError             the policy could not be evaluated; the caller MUST treat it as a denial
-  + Denied                  a policy said no; carries the decision with its reasons
+  + Denied                  a policy said no; in `policies.wire.decision`, with its reasons
   + EvidenceError           hardware evidence or a token did not verify
   + BudgetError             a privacy budget cannot be composed or is not enough
 """
@@ -12,10 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from policies.wire.decision import Decision
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -72,21 +69,6 @@ class PolicyError(DepaError):
     code = "policy-error"
     exit_code = 4
     http_status = 503
-
-
-class Denied(DepaError):
-    """A policy decided against the request."""
-
-    code = "denied"
-    exit_code = 4
-    http_status = 403
-
-    def __init__(self, decision: Decision) -> None:
-        self.decision = decision
-        super().__init__(
-            "; ".join(str(reason) for reason in decision.reasons),
-            hint=f"depa policy explain {decision.reasons[0].code}" if decision.reasons else "",
-        )
 
 
 class EvidenceError(DepaError):

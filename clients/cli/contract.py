@@ -24,9 +24,9 @@ from clients.cli.output import Answer
 from clients.cli.service import connect, open_identity
 from policies.bundle import load_bundle
 from policies.decide import Policy
-from policies.errors import Denied
 from policies.wire.base import sha256
 from policies.wire.contract import Contract
+from policies.wire.decision import Denied
 from policies.wire.run import Revocation
 
 app = new_app("Draft, check, sign and follow a contract.")

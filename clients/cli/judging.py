@@ -17,11 +17,10 @@ from clients.cli.service import connect
 from contract_service.budget.service import planned_charges
 from policies import accounting
 from policies.decide import Policy
-from policies.errors import Denied
 from policies.facts import BudgetAfter, training_facts
 from policies.parameters import most_parameters
 from policies.wire.contract import Contract
-from policies.wire.decision import Decision
+from policies.wire.decision import Decision, Denied
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import Charge
 

@@ -21,7 +21,8 @@ from rich.text import Text
 
 from clients.api.errors import ServiceError
 from ledger.errors import LedgerError
-from policies.errors import Denied, DepaError, DocumentError
+from policies.errors import DepaError, DocumentError
+from policies.wire.decision import Denied
 from policies.wire.run import Progress as RunProgress
 
 Failure = DepaError | LedgerError

@@ -16,9 +16,9 @@ from clients.cli.output import Answer
 from clients.cli.pipelines import read_pipeline
 from policies.bundle import load_bundle
 from policies.decide import Policy
-from policies.errors import Denied
 from policies.lint import lint as find
 from policies.lint import read_folder, run_tests
+from policies.wire.decision import Denied
 
 app = new_app("Ask the policy, and test it.")
 _SHIPPED = Path(policies.__file__).parent / "rego"

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from policies.errors import DepaError
 from policies.wire.base import Digest, Document, Slug, Wire
 
 Code = Annotated[str, StringConstraints(pattern=r"\A[A-Z][A-Z0-9_]{2,63}\z")]
@@ -37,6 +38,21 @@ class Decision(Document):
     policy: Digest
     """Digest of the policy bundle that decided."""
     engine: Slug
+
+
+class Denied(DepaError):
+    """A policy decided against the request."""
+
+    code = "denied"
+    exit_code = 4
+    http_status = 403
+
+    def __init__(self, decision: Decision) -> None:
+        self.decision = decision
+        super().__init__(
+            "; ".join(str(reason) for reason in decision.reasons),
+            hint=f"depa policy explain {decision.reasons[0].code}" if decision.reasons else "",
+        )
 
 
 class DecisionRecord(Document):

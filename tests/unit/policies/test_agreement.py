@@ -9,7 +9,7 @@ import pytest
 from policies.agreement import Agreement, verify_agreement
 from policies.decide import Policy
 from policies.dossier import RecordRefused
-from policies.errors import Denied
+from policies.wire.decision import Denied
 from tests.record import BEFORE_RELEASE, NOW, RUN, Record
 
 POLICY = Policy.embedded()
