@@ -8,7 +8,8 @@ from pathlib import Path
 
 from torch import nn
 
-from clients.api.blobs import open_store, split_blob_url
+from clients.api.blobs import split_blob_url
+from clients.api.stores import open_store
 from policies.agreement import Agreement
 from policies.parameters import most_parameters
 from policies.wire.contract import Dataset, SealedFile

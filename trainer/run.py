@@ -24,10 +24,10 @@ from typing import NoReturn
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from clients.api.answers import Released
-from clients.api.blobs import open_store
 from clients.api.errors import ClientError, NetworkError
 from clients.api.release import verify_release
 from clients.api.service import RoomClient
+from clients.api.stores import open_store
 from clients.api.transport import RunToken
 from ledger.errors import LedgerError
 from policies import accounting

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from clients.api.blobs import open_store, split_blob_url
+from clients.api.blobs import split_blob_url
+from clients.api.stores import open_store
 from clients.cli.command import Session, command, new_app
 from clients.cli.errors import Refused, UsageError
 from clients.cli.files import file_digest, write_new

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from clients.api.blobs import download, open_store, split_blob_url
+from clients.api.blobs import download, split_blob_url
+from clients.api.stores import open_store
 from clients.cli.command import Session
 from clients.cli.errors import NotFoundError, Refused, UsageError
 from clients.cli.evaluation import draw_masks, measure

@@ -19,14 +19,9 @@ from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import BlobServiceClient
 
 from clients.api.azure_blobs import AzureStore
-from clients.api.blobs import (
-    BlobDeniedError,
-    BlobExistsError,
-    BlobMissingError,
-    download,
-    open_store,
-)
+from clients.api.blobs import BlobDeniedError, BlobExistsError, BlobMissingError, download
 from clients.api.errors import NetworkError, UntrustedAnswerError
+from clients.api.stores import open_store
 from policies.wire.base import sha256
 
 # Node and npm are not everywhere; `make test-all` installs Azurite first.

@@ -14,11 +14,11 @@ from clients.api.blobs import (
     check_name,
     copy,
     download,
-    open_store,
     publish,
     split_blob_url,
 )
 from clients.api.errors import UntrustedAnswerError
+from clients.api.stores import open_store
 from policies.wire.base import sha256
 
 CONTENT = bytes(range(256)) * 40_000
