@@ -41,7 +41,8 @@ def start(
         OSError: when it cannot be started.
     """
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with log.open("ab") as output:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "ab") as output:
         process = subprocess.Popen(  # noqa: S603 -- the command is the stack's own
             list(command),
             env=dict(env),
