@@ -30,6 +30,7 @@ from trainer.privacy.opacus_engine import OpacusEngine
 from trainer.privacy.plain_engine import PlainEngine
 from trainer.privacy.sampling import poisson_sample
 from trainer.privacy.streams import Streams
+from trainer.spending import spent_after
 
 
 @dataclass(frozen=True)
@@ -166,19 +167,7 @@ class _Fit:
         agreed, params = self._agreed, self._config.privacy_params
         if agreed is None or params is None:
             return None
-        event = agreed.event_after(steps)
-        epsilon = accounting.compose([event], delta=agreed.delta, adjacency=agreed.adjacency)
-        return Spent(
-            micro_epsilon=accounting.micro_epsilon(epsilon),
-            delta_trillionths=accounting.delta_trillionths(agreed.delta),
-            steps=steps,
-            noise_multiplier=agreed.noise_multiplier,
-            sampling_rate=agreed.sampling_rate,
-            max_grad_norm=params.max_grad_norm,
-            unit=params.unit,
-            adjacency=agreed.adjacency,
-            event=accounting.event_to_json(event),
-        )
+        return spent_after(steps, plan=agreed, params=params)
 
 
 def _engine(

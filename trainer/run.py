@@ -37,25 +37,27 @@ from policies.attestation.runtime import decode_base64url
 from policies.decide import Policy
 from policies.dossier import RecordRefused
 from policies.errors import DepaError
-from policies.wire.run import Progress
+from policies.wire.run import Progress, Spent
 from trainer import gate
 from trainer.gate import Attested
 from trainer.inputs import Inputs, needed_files, open_inputs
 from trainer.keys import UnwrapError, unwrap_key
 from trainer.loop import Trained, train
 from trainer.models.factory import write_model
-from trainer.privacy.errors import TrainingAborted
+from trainer.privacy.errors import EngineRefused, TrainingAborted
 from trainer.privacy.streams import Streams
 from trainer.report import COMPLETED, Outcome, Reporter, sign_report
 from trainer.room import Room
 from trainer.sealed.errors import SealedError, SealReason
 from trainer.sealed.keys import OctKek, OpeningKek, RsaPrivateKek
 from trainer.sealed.output import seal_output
+from trainer.spending import spent_after
 from trainer.tee.detect import open_tee
 
 PUBLIC = (SealedError, RecordRefused, UnwrapError, ClientError)
 """Failures before any plaintext is read; their messages may leave the room."""
 _PUBLISH_SECONDS = 1.0
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(DepaError):
@@ -108,10 +110,16 @@ def run(room: Room, environ: Mapping[str, str]) -> None:
             now=int(time.time()),
         )
         keks = _keks(released, room=room, agreement=agreement, attested=attested)
-        outcome = _work(agreement, keks=keks, room=room, reporter=reporter)
+        plan = privacy_plan(agreement)
+        reporter = _limited(reporter, agreement)
+        reporter.phase("unsealing")
+        inputs = open_inputs(agreement, keks=keks, scratch=room.scratch)
+        # From here on the whole run is charged, unless the loop itself says how far it came: a
+        # store may have taken the model and answer with an error.
+        outcome = replace(outcome, opened=inputs.opened, spent=_whole(agreement, plan))
+        outcome = _train(agreement, inputs, plan=plan, room=room, reporter=reporter)
     except DepaError as error:
-        spent = error.spent if isinstance(error, TrainingAborted) else None
-        outcome = Outcome(reason=error.code, spent=spent)
+        outcome = replace(outcome, reason=error.code, spent=_spent_by(error, outcome))
         if _is_public(error):
             raise
         raise RunFailed(error.code) from None
@@ -171,23 +179,43 @@ def _keks(
     return keks
 
 
-def _work(
-    agreement: Agreement, *, keks: Mapping[str, OpeningKek], room: Room, reporter: Reporter
-) -> Outcome:
-    """Unseal, train, seal; everything in clear stays below the scratch folder."""
+def _limited(reporter: Reporter, agreement: Agreement) -> Reporter:
     config = agreement.pipeline.train
     limit = config.privacy_params.epsilon if config.privacy_params else 0.0
-    reporter = replace(
+    return replace(
         reporter, steps=config.steps, micro_epsilon_limit=accounting.micro_epsilon(limit)
     )
-    reporter.phase("unsealing")
-    inputs = open_inputs(agreement, keks=keks, scratch=room.scratch)
+
+
+def _whole(agreement: Agreement, plan: PrivacyPlan | None) -> Spent | None:
+    params = agreement.pipeline.train.privacy_params
+    if plan is None or params is None:
+        return None
+    return spent_after(plan.steps, plan=plan, params=params)
+
+
+def _spent_by(error: DepaError, outcome: Outcome) -> Spent | None:
+    if isinstance(error, TrainingAborted):
+        return error.spent
+    # A model that cannot be trained with a bound is refused before its first update.
+    return None if isinstance(error, EngineRefused) else outcome.spent
+
+
+def _train(
+    agreement: Agreement,
+    inputs: Inputs,
+    *,
+    plan: PrivacyPlan | None,
+    room: Room,
+    reporter: Reporter,
+) -> Outcome:
+    """Train and seal; everything in clear stays below the scratch folder."""
     reporter.phase("training")
     trained = train(
         inputs.model,
         inputs.units,
-        config,
-        agreed=privacy_plan(agreement),
+        agreement.pipeline.train,
+        agreed=plan,
         streams=Streams(),
         on_step=reporter.step,
     )
@@ -245,12 +273,16 @@ def _is_public(error: DepaError) -> bool:
 
 def _stop(signum: int, frame: FrameType | None) -> NoReturn:
     del frame
+    # Told once is enough: the report must still reach the log.
+    for number in _STOPPING:
+        signal.signal(number, signal.SIG_IGN)
     raise Stopped(f"ended by signal {signum}")
 
 
 def main() -> int:
     """Run what the environment says and return the exit code."""
-    signal.signal(signal.SIGTERM, _stop)
+    for number in _STOPPING:
+        signal.signal(number, _stop)
     scratch: Path | None = None
     try:
         room = Room.from_environment(os.environ)
