@@ -12,10 +12,13 @@ import os
 import shutil
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from deploy.local.processes import start_time
+
+_POLL_SECONDS = 0.01
 
 
 def main() -> None:
@@ -29,6 +32,9 @@ def main() -> None:
     if started is not None and start_time(room) == started:
         with suppress(ProcessLookupError):
             os.kill(room, signal.SIGKILL)
+        # Until it has ended it may still write into the folder.
+        while start_time(room) == started:
+            time.sleep(_POLL_SECONDS)
     shutil.rmtree(folder, ignore_errors=True)
 
 
