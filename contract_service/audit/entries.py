@@ -70,7 +70,8 @@ def find(
     size = context.log.size
     found = context.log.entries(subject=subject, kind=kind, issuer=issuer, start=start)
     if caller.did not in context.settings.auditors:
-        mine = {contract_urn(item.digest) for item in contracts.search(caller).contracts}
+        with context.database.read() as session:
+            mine = {contract_urn(digest) for digest in contracts.visible_to(session, caller)}
         mine.add(log_subject(context.log.origin))
         found = (entry for entry in found if entry.subject in mine)
     return StatementList(statements=tuple(islice(map(_info, found), MAX_FOUND)), tree_size=size)

@@ -22,6 +22,7 @@ from contract_service.audit.tables import AttachmentRow, DocumentRow, StatementR
 from contract_service.database import Database, insert_once
 from contract_service.problems import UnavailableError
 from ledger.entry import Registered as Registration
+from ledger.errors import FormatError, VerificationError
 from ledger.identity import Identity
 from ledger.sequencer import Sequencer
 from ledger.statement import Statement, verify_statement
@@ -115,9 +116,14 @@ class Record:
         done = 0
         while owed := self._owed():
             for row in owed:
-                entry = self._log.register(row.encoded)
-                self._mark(row, entry)
-                done += 1
+                try:
+                    entry = self._log.register(row.encoded)
+                except (FormatError, VerificationError) as error:
+                    # It verified when it was stored; what it waits for must not hold up the others.
+                    self._refuse(row, str(error))
+                else:
+                    self._mark(row, entry)
+                    done += 1
         return done
 
     def registered(self, leaves: Sequence[str]) -> tuple[Registered, ...]:
@@ -146,7 +152,7 @@ class Record:
         with self._database.read() as session:
             return session.exec(
                 select(StatementRow)
-                .where(col(StatementRow.entry_id).is_(None))
+                .where(col(StatementRow.entry_id).is_(None), col(StatementRow.refused).is_(None))
                 .order_by(col(StatementRow.position))
                 .limit(_BATCH)
             ).all()
@@ -157,6 +163,13 @@ class Record:
             stored.entry_id, stored.receipt = entry.entry_id, entry.receipt
             session.add(stored)
         _LOG.info("registered", kind=row.kind, entry_id=entry.entry_id, leaf_hash=row.leaf_hash)
+
+    def _refuse(self, row: StatementRow, reason: str) -> None:
+        with self._database.write() as session:
+            stored = session.get_one(StatementRow, row.position)
+            stored.refused = reason[:500]
+            session.add(stored)
+        _LOG.error("not registered", kind=row.kind, leaf_hash=row.leaf_hash, reason=reason)
 
 
 def leaf_of(statement: Statement) -> str:

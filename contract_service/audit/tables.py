@@ -23,6 +23,8 @@ class StatementRow(SQLModel, table=True):
     encoded: bytes
     entry_id: str | None = Field(default=None, index=True)
     receipt: bytes | None = None
+    refused: str | None = None
+    """Why the ledger will never take it; its issuer's certificate may have expired meanwhile."""
 
 
 class DocumentRow(SQLModel, table=True):

@@ -19,8 +19,8 @@ router = APIRouter(prefix="/datasets", tags=["budgets"], responses=PROBLEMS)
 @router.get("/{digest}/budget")
 def budget(parts: Parts, caller: Party, digest: str) -> BudgetList:
     """Say what has been spent of a data set, under each contract of the caller that lends it."""
-    mine = {item.digest for item in parts.contracts.search(caller).contracts}
     with parts.context.database.read() as session:
+        mine = parts.contracts.visible_to(session, caller)
         query = select(ContractDatasetRow.contract).where(ContractDatasetRow.digest == digest)
         lending = sorted(mine & set(session.exec(query).all()))
         if not lending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 from sqlmodel import Session, col, select
@@ -64,6 +65,17 @@ def parties_of(session: Session, digest: str) -> list[ContractPartyRow]:
     """Return the parties of a contract in its order."""
     query = select(ContractPartyRow).where(ContractPartyRow.contract == digest)
     return list(session.exec(query.order_by(col(ContractPartyRow.position))).all())
+
+
+def parties_of_many(
+    session: Session, digests: Collection[str]
+) -> Mapping[str, list[ContractPartyRow]]:
+    """Return the parties of each of these contracts, in its order."""
+    found: dict[str, list[ContractPartyRow]] = {digest: [] for digest in digests}
+    query = select(ContractPartyRow).where(col(ContractPartyRow.contract).in_(digests))
+    for row in session.exec(query.order_by(col(ContractPartyRow.position))):
+        found[row.contract].append(row)
+    return found
 
 
 def summary_of(row: ContractRow, parties: list[ContractPartyRow], *, now: int) -> ContractSummary:

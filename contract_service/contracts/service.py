@@ -15,7 +15,7 @@ from contract_service.audit.record import info_of
 from contract_service.audit.tables import DocumentRow, StatementRow
 from contract_service.auth import Caller
 from contract_service.context import Context
-from contract_service.contracts.rows import insert, locked, parties_of, summary_of
+from contract_service.contracts.rows import insert, locked, parties_of, parties_of_many, summary_of
 from contract_service.contracts.state import contract_state, missing
 from contract_service.contracts.statements import check_subject, statement_bytes, verified
 from contract_service.contracts.tables import ContractPartyRow, ContractRow
@@ -159,19 +159,22 @@ class Contracts:
         self, caller: Caller, *, party: str | None = None, state: str | None = None
     ) -> ContractList:
         """Return the contracts that the caller is a party of, newest first."""
+        now = self._context.now
         with self._context.database.read() as session:
-            query = select(ContractRow).order_by(col(ContractRow.proposed_at).desc())
-            wanted = [party] if party else []
-            if caller.did not in self._context.settings.auditors:
-                wanted.append(caller.did)
-            for did in wanted:
-                mine = select(ContractPartyRow.contract).where(ContractPartyRow.did == did)
-                query = query.where(col(ContractRow.digest).in_(mine))
-            found = [
-                summary_of(row, parties_of(session, row.digest), now=self._context.now)
-                for row in session.exec(query)
-            ]
+            digests = self.visible_to(session, caller)
+            if party is not None:
+                digests &= self._of_party(session, party)
+            wanted = col(ContractRow.digest).in_(digests)
+            query = select(ContractRow).where(wanted).order_by(col(ContractRow.proposed_at).desc())
+            rows, parties = session.exec(query).all(), parties_of_many(session, digests)
+        found = [summary_of(row, parties[row.digest], now=now) for row in rows]
         return ContractList(contracts=tuple(c for c in found if state in {None, c.state}))
+
+    def visible_to(self, session: Session, caller: Caller) -> set[str]:
+        """Return the digests of the contracts that the caller may see; of an auditor, all."""
+        if caller.did in self._context.settings.auditors:
+            return set(session.exec(select(ContractRow.digest)).all())
+        return self._of_party(session, caller.did)
 
     def document(self, caller: Caller, digest: str) -> bytes:
         """Return the canonical bytes of a contract."""
@@ -190,6 +193,11 @@ class Contracts:
         if row is None or caller.did not in known | set(self._context.settings.auditors):
             raise MissingError("contract", digest)
         return row
+
+    @staticmethod
+    def _of_party(session: Session, did: str) -> set[str]:
+        query = select(ContractPartyRow.contract).where(ContractPartyRow.did == did)
+        return set(session.exec(query).all())
 
     def _check_terms(self, contract: Contract, *, now: int) -> None:
         problems = []

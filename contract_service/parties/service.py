@@ -17,10 +17,10 @@ def known_parties(context: Context, contracts: Contracts, caller: Caller) -> Par
 
     Names come from the certificate of whoever has called; the others are named as contracts do.
     """
-    mine = [item.digest for item in contracts.search(caller).contracts]
     shared: dict[str, set[str]] = {caller.did: set()}
     names: dict[str, str] = {caller.did: caller.name}
     with context.database.read() as session:
+        mine = contracts.visible_to(session, caller)
         query = select(ContractPartyRow).where(col(ContractPartyRow.contract).in_(mine))
         for row in session.exec(query):
             shared.setdefault(row.did, set()).add(row.contract)

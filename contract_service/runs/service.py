@@ -107,13 +107,13 @@ class Runs:
         self, caller: Caller, *, contract: str | None = None, state: str | None = None
     ) -> RunList:
         """Return the runs of the contracts that the caller is a party of, newest first."""
-        mine = [item.digest for item in self._contracts.search(caller).contracts]
-        query = select(RunRow).where(col(RunRow.contract).in_(mine))
-        if contract is not None:
-            query = query.where(RunRow.contract == contract)
-        if state is not None:
-            query = query.where(RunRow.state == state)
         with self._context.database.read() as session:
+            mine = self._contracts.visible_to(session, caller)
+            query = select(RunRow).where(col(RunRow.contract).in_(mine))
+            if contract is not None:
+                query = query.where(RunRow.contract == contract)
+            if state is not None:
+                query = query.where(RunRow.state == state)
             rows = session.exec(query.order_by(col(RunRow.submitted_at).desc())).all()
         return RunList(runs=tuple(map(status_of, rows)))
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from clients.api.errors import RefusedError
-from contract_service.audit.record import Record
 from contract_service.keybroker import release
-from tests.service.crash import die, killed, record_of, spent
-from tests.service.world import NOW, Clock, Room, World, pipeline, running
+from tests.service.crash import killed, record_of, spent
+from tests.service.world import Clock, Room, World, pipeline, running
+from tests.simulator import NOW
 
 STEPS = [step.__name__ for step in release.STEPS]
 MARKED = STEPS.index("mark_vault_asked") + 1
@@ -61,23 +60,12 @@ def scene(executed: Path, tmp_path_factory: pytest.TempPathFactory) -> Scene:
         )
 
 
-def before(step: int) -> Callable[[], None]:
-    """Die right before a step of the release; the last number is before the answer is sent."""
-
-    def arm() -> None:
-        steps = list(release.STEPS)
-        steps.insert(step, die)
-        release.STEPS = tuple(steps)  # type: ignore[misc]
-
-    return arm
-
-
 @pytest.mark.parametrize("step", range(len(STEPS) + 1))
 def test_a_crash_before_any_step_of_a_release_loses_neither_key_nor_budget(
     scene: Scene, tmp_path: Path, step: int
 ) -> None:
     here = scene.copy(tmp_path)
-    killed(here.folder, here.ask, arm=before(step))
+    killed(here.folder, here.ask, arm=str(step))
     with running(here.folder) as world:
         record = record_of(world, here.contract)
         released = [item for item in record.releases if item.document.allowed]
@@ -104,7 +92,7 @@ def test_the_same_request_after_a_crash_gets_keys_and_receipts(
     scene: Scene, tmp_path: Path, step: int
 ) -> None:
     here = scene.copy(tmp_path)
-    killed(here.folder, here.ask, arm=before(step))
+    killed(here.folder, here.ask, arm=str(step))
     with running(here.folder) as world:
         answer = here.room(world).release(here.token)
         assert len(answer.keys) == 3
@@ -126,7 +114,7 @@ def test_a_run_whose_reservation_was_returned_gets_no_keys(
     scene: Scene, tmp_path: Path, step: int
 ) -> None:
     here = scene.copy(tmp_path)
-    killed(here.folder, here.ask, arm=before(step))
+    killed(here.folder, here.ask, arm=str(step))
     with running(here.folder) as world:
         with pytest.raises(RefusedError):
             here.room(world).release(here.token)
@@ -138,7 +126,7 @@ def test_a_run_that_crashed_after_the_mark_is_charged_in_full_when_nobody_report
     scene: Scene, tmp_path: Path, step: int
 ) -> None:
     here = scene.copy(tmp_path)
-    killed(here.folder, here.ask, arm=before(step))
+    killed(here.folder, here.ask, arm=str(step))
     with running(here.folder) as world:
         reserved = spent(world, here.contract, here.dataset)
     with running(here.folder, clock=Clock(NOW.timestamp() + 86_400)) as world:
@@ -159,17 +147,9 @@ def test_no_key_leaves_while_the_ledger_cannot_take_the_release(
         assert world.vault.asked == []
 
 
-def _die_before_registering() -> None:
-    Record.settle = die  # type: ignore[method-assign]
-
-
-def _die_after_registering_one() -> None:
-    Record._mark = die  # type: ignore[method-assign]
-
-
-@pytest.mark.parametrize("arm", [_die_before_registering, _die_after_registering_one])
+@pytest.mark.parametrize("arm", ["before registering", "before remembering"])
 def test_a_crash_on_the_way_to_the_ledger_owes_it_nothing_after_the_restart(
-    scene: Scene, tmp_path: Path, arm: Callable[[], None]
+    scene: Scene, tmp_path: Path, arm: str
 ) -> None:
     here = scene.copy(tmp_path)
     killed(here.folder, here.ask, arm=arm)

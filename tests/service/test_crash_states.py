@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlmodel import col, select
 
-from contract_service.audit.record import Record
-from tests.service.crash import die, killed, record_of, spent
+from contract_service.audit.tables import StatementRow
+from tests.service.crash import killed, record_of, spent
 from tests.service.world import (
     CCRP,
-    NOW,
     TDC,
     TDP_A,
     TDP_B,
@@ -21,22 +20,16 @@ from tests.service.world import (
     contract,
     running,
 )
+from tests.simulator import NOW
 
-
-def _die_before_registering() -> None:
-    Record.settle = die  # type: ignore[method-assign]
-
-
-def _die_before_remembering() -> None:
-    Record._mark = die  # type: ignore[method-assign]
-
-
-ARMS = [_die_before_registering, _die_before_remembering]
+OTHER_ID = "0f7e6a52-0000-4000-8000-000000000002"
+THIRD_ID = "0f7e6a52-0000-4000-8000-000000000003"
+ARMS = ["before registering", "before remembering"]
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_the_last_signature_and_the_execution_come_together_or_not_at_all(
-    tmp_path: Path, arm: Callable[[], None]
+    tmp_path: Path, arm: str
 ) -> None:
     agreed = contract()
     with running(tmp_path) as world:
@@ -52,9 +45,7 @@ def test_the_last_signature_and_the_execution_come_together_or_not_at_all(
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_a_proposal_is_registered_after_the_restart(
-    tmp_path: Path, arm: Callable[[], None]
-) -> None:
+def test_a_proposal_is_registered_after_the_restart(tmp_path: Path, arm: str) -> None:
     agreed = contract()
     with running(tmp_path):
         pass
@@ -68,7 +59,7 @@ def test_a_proposal_is_registered_after_the_restart(
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_an_approval_is_registered_after_the_restart(
-    executed: Path, tmp_path: Path, arm: Callable[[], None]
+    executed: Path, tmp_path: Path, arm: str
 ) -> None:
     folder = shutil.copytree(executed, tmp_path / "copy")
     agreed = contract()
@@ -83,7 +74,7 @@ def test_an_approval_is_registered_after_the_restart(
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_report_settles_the_budget_once_even_if_the_answer_was_lost(
-    executed: Path, tmp_path: Path, arm: Callable[[], None]
+    executed: Path, tmp_path: Path, arm: str
 ) -> None:
     folder, agreed = shutil.copytree(executed, tmp_path / "copy"), contract()
     with running(folder) as world:
@@ -147,3 +138,23 @@ def test_a_run_within_its_deadline_goes_on_after_a_restart(executed: Path, tmp_p
     with running(folder) as world:
         client = world.room_with(run, room.capability).client
         assert client.report(run, document, statement).state == "completed"
+
+
+def test_a_statement_that_the_ledger_will_never_take_does_not_hold_up_the_others(
+    executed: Path, tmp_path: Path
+) -> None:
+    folder, other = shutil.copytree(executed, tmp_path / "copy"), contract(id=OTHER_ID)
+    with running(folder) as world:
+        world.client(TDC).propose(other)
+    killed(folder, lambda world: world.sign(other, TDP_A), arm=ARMS[0])
+    with running(folder) as world:
+        database = world.app.state.services.context.database
+        with database.write() as session:
+            row = session.exec(
+                select(StatementRow).order_by(col(StatementRow.position).desc())
+            ).first()
+            row.entry_id, row.receipt = None, None
+            row.encoded = row.encoded[:-1] + bytes([row.encoded[-1] ^ 1])
+            session.add(row)
+        assert world.client(TDC).propose(contract(id=THIRD_ID)).state == "proposed"
+        assert world.app.state.services.context.record.settle() == 0

@@ -91,8 +91,8 @@ def test_runs_exhaust_the_total_budget_and_the_next_is_denied(world: World) -> N
     while not denied:
         try:
             run = world.approved(agreed).run
-        except RefusedError as error:
-            denied = {reason["code"] for reason in error.problem.reasons}
+        except RefusedError as no_run:
+            denied = {reason["code"] for reason in no_run.problem.reasons}
             continue
         room = world.room(run)
         room.release()
@@ -117,8 +117,8 @@ def test_the_release_is_refused_when_other_runs_took_the_budget_since_the_approv
     for room in rooms:
         try:
             room.release()
-        except RefusedError as error:
-            refused.append(error)
+        except RefusedError as no_key:
+            refused.append(no_key)
     assert 0 < len(refused) < 6
     for error in refused:
         assert error.problem.slug == "budget"

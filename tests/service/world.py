@@ -32,7 +32,7 @@ from contract_service.app import create_app
 from contract_service.init import init_home, load_home
 from contract_service.keybroker.evidence import Authorities
 from contract_service.settings import Settings
-from deploy.local import attestation
+from deploy.local.attestation import key_set
 from deploy.local.vault.app import Call, Vault, VaultSettings
 from deploy.local.vault.errors import VaultError
 from deploy.local.vault.release import ReleaseSigner
@@ -40,6 +40,7 @@ from deploy.local.vault.store import KeyStore
 from ledger.did import did_jwk_for
 from ledger.identity import Identity
 from policies import accounting
+from policies.attestation.maa import EvidenceClaims, signing_keys, verify_token
 from policies.attestation.release_policy import build_release_policy
 from policies.attestation.runtime import encode_base64url
 from policies.bundle import load_bundle
@@ -49,7 +50,7 @@ from policies.wire.pipeline import Pipeline
 from policies.wire.run import Revocation, RunReport, Spent
 from tests import simulator
 from tests.samples import contract_json, did
-from tests.simulator import NOW, SimulatedVerifier, party
+from tests.simulator import NOW, party
 from trainer.keys import RoomKeys
 
 PASSPHRASE = "correct horse battery"  # noqa: S105
@@ -204,7 +205,7 @@ class World:
     folder: Path
     clock: Clock
     app: FastAPI
-    http: TestClient
+    http: httpx2.Client
     vault: InProcessVault
     root: str
 
@@ -299,7 +300,7 @@ class Room:
         status = self.client.status(self.run)
         if "nonce" not in changes:
             changes["nonce"] = self.client.nonce(self.run).nonce
-        values = {
+        values: dict[str, Any] = {
             "contract": status.contract,
             "run": self.run,
             "pipeline": status.pipeline,
@@ -373,7 +374,11 @@ def sign_report(
 
 
 def settings(folder: Path, **changes: Any) -> Settings:
-    values = {"home": folder / "service", "origin": ORIGIN, "DEPA_PASSPHRASE": PASSPHRASE}
+    values: dict[str, Any] = {
+        "home": folder / "service",
+        "origin": ORIGIN,
+        "DEPA_PASSPHRASE": PASSPHRASE,
+    }
     return Settings(**(values | {"settle_seconds": 3600.0} | changes))
 
 
@@ -396,8 +401,11 @@ def running(folder: Path, *, clock: Clock | None = None, **changes: Any) -> Iter
     with ExitStack() as stack:
         store = KeyStore(folder / "vault.db", passphrase=b"vault passphrase", cost=1 << 10)
         stack.callback(store.close)
-        vault = in_process_vault(store, home.identity, clock, diary=folder / "asked.txt")
-        authority = attestation_client()
+        jwks = _key_set(folder)
+        vault = in_process_vault(store, home.identity, clock, jwks, diary=folder / "asked.txt")
+        authority = httpx2.Client(
+            transport=httpx2.MockTransport(lambda _: httpx2.Response(200, content=jwks))
+        )
         stack.callback(authority.close)
         app = create_app(
             configured, clock=clock, vaults=vault, authorities=Authorities(http=authority)
@@ -406,15 +414,26 @@ def running(folder: Path, *, clock: Clock | None = None, **changes: Any) -> Iter
         yield World(folder, clock, app, http, vault, home.fingerprint)
 
 
+@dataclass(frozen=True)
+class FixedKeys:
+    """Verifies tokens of the simulated attestation service by its key set."""
+
+    jwks: bytes
+
+    def verify(self, token: str, *, now: datetime) -> EvidenceClaims:
+        authorities = {simulator.ISSUER: signing_keys(self.jwks)}
+        return verify_token(token, authorities=authorities, now=now)
+
+
 def in_process_vault(
-    store: KeyStore, service: Identity, clock: Clock, *, diary: Path
+    store: KeyStore, service: Identity, clock: Clock, jwks: bytes, *, diary: Path
 ) -> InProcessVault:
     """Return the hospital's vault, which lets the service ask for releases."""
     key = simulator.token_key(VAULT)
     vault = Vault(
         VaultSettings(url=VAULT, owner=party(TDP_A).did, releasers=(service.did,)),
         store=store,
-        verifier=SimulatedVerifier(),
+        verifier=FixedKeys(jwks),
         signer=ReleaseSigner(key.key, (key.certificate,)),
     )
     chain = tuple(map(x509.load_der_x509_certificate, service.chain))
@@ -422,12 +441,9 @@ def in_process_vault(
     return InProcessVault(vault, credential, clock, diary)
 
 
-def attestation_client() -> TestClient:
-    """Return a client of the attestation service, for its keys."""
-    app = attestation.create_app(
-        simulator.ISSUER,
-        key=simulator.token_key(),
-        roots=simulator.machine().roots,
-        endorsers=(simulator.machine().endorser,),
-    )
-    return TestClient(app, base_url=simulator.ISSUER)
+def _key_set(folder: Path) -> bytes:
+    """Return the attestation service's keys, which a folder keeps for other processes."""
+    path = folder / "jwks.json"
+    if not path.exists():
+        path.write_bytes(key_set(simulator.token_key()))
+    return path.read_bytes()

@@ -83,6 +83,7 @@ def upgrade() -> None:
         sa.Column("encoded", sa.LargeBinary(), nullable=False),
         sa.Column("entry_id", sa.String(), nullable=True),
         sa.Column("receipt", sa.LargeBinary(), nullable=True),
+        sa.Column("refused", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("position"),
         sa.UniqueConstraint("leaf_hash"),
     )
