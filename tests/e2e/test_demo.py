@@ -4,69 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pytest
 from cryptography import x509
 
-from tests.e2e.independent import (
-    Entry,
-    Log,
-    jwt_claims,
-    read_log,
-    safetensors_names,
-    sealed_header,
-)
+from tests.e2e.independent import Entry, jwt_claims, safetensors_names, sealed_header
+from tests.e2e.played import Played
 
-ROOT = Path(__file__).resolve().parents[2]
 HOSPITALS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
-
-
-@dataclass(frozen=True)
-class Played:
-    """A scenario that was played."""
-
-    folder: Path
-    figures: dict[str, Any]
-    told: str
-    log: Log
-
-    @property
-    def contract(self) -> dict[str, Any]:
-        (entry,) = self.log.of("contract")
-        document: dict[str, Any] = entry.document
-        return document
-
-    @property
-    def digest(self) -> str:
-        return self.log.of("contract")[0].payload
-
-    @property
-    def stack(self) -> dict[str, Any]:
-        value: dict[str, Any] = json.loads((self.folder / "stack" / "stack.json").read_bytes())
-        return value
-
-
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
-    folder = tmp_path_factory.mktemp("demo") / "kept"
-    command = [sys.executable, "-m", "clients.cli.main", "demo", "--tiny", "--json"]
-    done = subprocess.run(
-        [*command, "--dir", str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout.splitlines()[-1])
-    return Played(folder, figures, done.stderr, read_log(folder / "bundle.json"))
 
 
 def test_the_demo_tells_its_figures(played: Played) -> None:
