@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 -- a script, in no package
 """Write the pages of docs/reference that follow from the code.
 
     python docs/generate.py
@@ -15,6 +14,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,8 @@ def pages() -> dict[str, str]:
 
 
 def _page(title: str, *parts: str) -> str:
-    text = "\n\n".join([f"# {title}", f"{_NOTE}\n\n*This page is generated from the code.*", *parts])
+    said = "*This page is generated from the code.*"
+    text = "\n\n".join([f"# {title}", f"{_NOTE}\n\n{said}", *parts])
     return text.rstrip() + "\n"
 
 
@@ -79,9 +80,9 @@ def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
 def _cli() -> str:
     nouns = [(f"`depa {noun}`", text) for noun, text in NOUNS.items()]
     parts = [
-        "Results go to standard output, everything else to standard error. With `--json` the result is "
-        "one JSON object, and an error is a problem object on standard error. Settings: flag, then "
-        "`DEPA_*`, then `depa.toml` in the role's home ([settings](settings.md)). "
+        "Results go to standard output, everything else to standard error. With `--json` the "
+        "result is one JSON object, and an error is a problem object on standard error. Settings: "
+        "flag, then `DEPA_*`, then `depa.toml` in the role's home ([settings](settings.md)). "
         "Exit codes: [errors](errors.md).",
         _table("command", "what for", rows=nouns),
     ]
@@ -111,8 +112,8 @@ def _errors() -> str:
     rows = sorted({_error_row(found) for top in (DepaError, LedgerError) for found in _tree(top)})
     return _page(
         "Errors",
-        "The command line says `error:`, `because:` and, where there is one, `hint:`; over HTTP an error "
-        "is an RFC 9457 problem document whose `type` is `urn:depa:problem:` and a code. "
+        "The command line says `error:`, `because:` and, where there is one, `hint:`; over HTTP an "
+        "error is an RFC 9457 problem document whose `type` is `urn:depa:problem:` and a code. "
         "What a policy denies has reason codes of its own: [policy codes](policy-codes.md).",
         "## Exit codes\n\n" + _table("exit code", "meaning", rows=exits),
         "## Error classes\n\n"
@@ -145,10 +146,9 @@ def _problem_types() -> list[tuple[str, ...]]:
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
                 continue
             kind, first = family.get(node.func.id), node.args[0]
-            if kind is None or not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
-                continue
-            prefix = "no-such-" if kind is problems.MissingError else ""
-            rows.add((f"`{prefix}{first.value}`", str(kind.http_status)))
+            if kind is not None and isinstance(first, ast.Constant):
+                prefix = "no-such-" if kind is problems.MissingError else ""
+                rows.add((f"`{prefix}{first.value}`", str(kind.http_status)))
     return sorted(rows)
 
 
@@ -160,9 +160,9 @@ def _codes() -> str:
     ]
     return _page(
         "Policy codes",
-        f"Version {book['version']} of the policy. A decision lists every reason that applies: its code, a "
-        "JSON pointer to the field, and what was expected and got. `depa policy explain CODE` prints "
-        "a row of this table.",
+        f"Version {book['version']} of the policy. A decision lists every reason that applies: its "
+        "code, a JSON pointer to the field, and what was expected and got. "
+        "`depa policy explain CODE` prints a row of this table.",
         _table("code", "severity", "meaning", "fixed by", "remedy", rows=rows),
     )
 
@@ -170,8 +170,9 @@ def _codes() -> str:
 def _contract() -> str:
     return _page(
         "Contract",
-        "A JSON document, closed (an unknown field is refused) and strict (no coercion). Its digest is "
-        "the SHA-256 of its RFC 8785 form; that digest is what parties sign. How to fill it in: "
+        "A JSON document, closed (an unknown field is refused) and strict (no coercion). Its "
+        "digest is the SHA-256 of its RFC 8785 form; that digest is what parties sign. How to fill "
+        "it in: "
         "[write a contract](../how-to/write-a-contract.md).",
         _texts(),
         *_sections(Contract),
@@ -182,10 +183,10 @@ def _pipeline() -> str:
     parts = ", ".join(f"`{part}_config.json`" for part in PARTS)
     return _page(
         "Pipeline",
-        f"What one run does. `depa run check` puts it together from the parts {parts}: `join` holds the "
-        "fields of the DirectoryJoin stage, the fields of all other parts go into Train_DL, and no field "
-        "may stand in two parts. Every choice is one of a closed list; there are no paths, no devices "
-        "and no names that are looked up.",
+        f"What one run does. `depa run check` puts it together from the parts {parts}: `join` "
+        "holds the fields of the DirectoryJoin stage, the fields of all other parts go into "
+        "Train_DL, and no field may stand in two parts. Every choice is one of a closed list; "
+        "there are no paths, no devices and no names that are looked up.",
         _texts(),
         *_sections(Pipeline),
     )
@@ -204,7 +205,8 @@ _MEANT = {
 
 
 def _texts() -> str:
-    return "Kinds of text: " + "; ".join(f"**{name}** {text}" for name, text in _MEANT.items()) + "."
+    kinds = "; ".join(f"**{name}** {text}" for name, text in _MEANT.items())
+    return f"Kinds of text: {kinds}."
 
 
 def _patterns() -> dict[str, str]:
@@ -253,7 +255,7 @@ def _field_docs(model: type) -> dict[str, str]:
         if owner.__module__.split(".")[0] not in _PACKAGES:
             continue
         body = ast.parse(inspect.getsource(owner)).body[0].body  # type: ignore[attr-defined]
-        for field, text in zip(body, body[1:], strict=False):
+        for field, text in pairwise(body):
             if (
                 isinstance(field, ast.AnnAssign)
                 and isinstance(field.target, ast.Name)
@@ -280,6 +282,10 @@ def _shape(schema: dict[str, Any]) -> str:
     for key in ("anyOf", "oneOf"):
         if key in schema:
             return " or ".join(_shape(item) for item in schema[key])
+    return _plain_shape(schema)
+
+
+def _plain_shape(schema: dict[str, Any]) -> str:
     match schema.get("type"):
         case "array" if "prefixItems" in schema:
             return "[" + ", ".join(_shape(item) for item in schema["prefixItems"]) + "]"
@@ -332,9 +338,10 @@ def _settings() -> str:
         service.append((f"`{variable}`", default, docs.get(name, "")))
     return _page(
         "Settings",
-        "## Of a role\n\nSet by `depa config set NAME VALUE`, by the environment, or in `depa.toml` in "
-        "the role's home. The environment wins over the file. `depa config show --origin` says where each "
-        "value comes from.\n\n" + _table("name", "variable", "meaning", rows=roles),
+        "## Of a role\n\nSet by `depa config set NAME VALUE`, by the environment, or in "
+        "`depa.toml` in the role's home. The environment wins over the file. "
+        "`depa config show --origin` says where each value comes from.\n\n"
+        + _table("name", "variable", "meaning", rows=roles),
         "`DEPA_HOME` names the home (`~/.depa` without it), `DEPA_PASSPHRASE` opens the keys where "
         "nobody is at a terminal.",
         "## Of the contract service\n\n" + _table("variable", "default", "meaning", rows=service),
