@@ -116,7 +116,8 @@ def _errors() -> str:
         "error is an RFC 9457 problem document whose `type` is `urn:depa:problem:` and a code. "
         "What a policy denies has reason codes of its own: [policy codes](policy-codes.md).",
         "## Exit codes\n\n" + _table("exit code", "meaning", rows=exits),
-        "## Error classes\n\n"
+        "## Error classes\n\n*As raised*: each place has a code of its own; those of the service "
+        "stand in the last table.\n\n"
         + _table("code", "exit code", "HTTP status", "class", "meaning", rows=rows),
         "## Problem types of the contract service\n\n"
         + _table("type", "HTTP status", rows=_problem_types()),
@@ -133,7 +134,9 @@ def _tree(top: type) -> Iterator[Any]:
 def _error_row(found: Any) -> tuple[str, ...]:
     meaning = inspect.cleandoc(found.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
     name = f"`{found.__module__}.{found.__name__}`"
-    return (f"`{found.code}`", str(found.exit_code), str(found.http_status), name, meaning)
+    inherited = found.code == DepaError.code and found is not DepaError
+    code = "as raised" if inherited else f"`{found.code}`"
+    return (code, str(found.exit_code), str(found.http_status), name, meaning)
 
 
 def _problem_types() -> list[tuple[str, ...]]:
