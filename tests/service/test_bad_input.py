@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pytest
 from policies.wire.run import Progress
 from tests.service.world import TDC, TDP_A, Room, World, contract, pipeline, running
 
-WRONG: list[Any] = [None, {"unknown": 1}, [["list"]], "x" * 300_000, -1, 1.5, True, "\u0000"]
+WRONG: list[Any] = [{"unknown": 1}, [["list"]], "x" * 300_000, -1, 1.5, True, "\u0000"]
 JSON = {"Content-Type": "application/json"}
 OPTIONAL = {
     "schemaVersion",
@@ -145,10 +146,9 @@ def test_a_document_with_a_field_of_another_type_never_fails_the_service(
     setting: Setting, name: str
 ) -> None:
     document = setting.documents[name]
+    turn = itertools.cycle(WRONG)
     for way in places(document):
-        for wrong in WRONG:
-            if isinstance(wrong, str) and len(wrong) > 10 and len(way) > 2:
-                continue
+        for wrong in (None, next(turn), next(turn)):
             status, text = setting.send(name, bend(document, way, wrong))
             assert status < 500, (way, wrong if len(str(wrong)) < 50 else "long", text)
 
