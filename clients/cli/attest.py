@@ -15,7 +15,7 @@ from clients.cli.command import Session, command, new_app
 from clients.cli.errors import Refused
 from clients.cli.files import read_bytes
 from clients.cli.output import Answer
-from clients.cli.service import ca_file
+from clients.cli.tasks.service import ca_file
 from deploy.local.attestation import MAX_REQUEST_BYTES, attest_snp
 from deploy.local.hardware import UnsafeSimulatedMachine
 from deploy.local.launch_policy import MAX_POLICY_BYTES, host_data_of

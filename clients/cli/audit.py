@@ -11,7 +11,7 @@ import typer
 from clients.cli.command import Session, command, new_app
 from clients.cli.files import read_bytes, write_new
 from clients.cli.output import Answer
-from clients.cli.service import connect
+from clients.cli.tasks.service import connect
 from ledger.bundle import MAX_BUNDLE_BYTES, Bundle
 from ledger.verify import verify_bundle
 
@@ -45,7 +45,7 @@ def verify(
 ) -> Answer:
     """Verify signatures, receipts, checkpoint, order, decisions and budgets; needs no network."""
     # The accountant takes seconds to load; no other command of this noun needs it.
-    from clients.cli.auditing import audit_bundle  # noqa: PLC0415
+    from clients.cli.tasks.auditing import audit_bundle  # noqa: PLC0415
 
     fingerprint = root or session.settings.need("root")
     audited = audit_bundle(read_bytes(bundle, what="bundle", limit=MAX_BUNDLE_BYTES), fingerprint)

@@ -11,7 +11,7 @@ from clients.cli.command import Session, command, new_app
 from clients.cli.identity import CARD, own_card
 from clients.cli.output import Answer
 from clients.cli.settings import KNOWN, write_settings
-from clients.cli.stack import role_settings
+from clients.cli.tasks.stack import role_settings
 from deploy.local.stackfile import read_stack
 
 app = new_app("Settings and where they come from.")

@@ -12,16 +12,16 @@ import typer
 
 from clients.api.answers import ContractRegistered, ContractStatus
 from clients.api.errors import NotFoundError as NotAtService
-from clients.cli.agreement import agreement_facts, describe, load_contract, party_name
 from clients.cli.command import Session, command, new_app
-from clients.cli.confirm import confirm_digest
-from clients.cli.drafting import DraftInputs, draft_contract
 from clients.cli.errors import Refused
 from clients.cli.files import read_bytes, write_new
 from clients.cli.identity import own_card, read_card
-from clients.cli.offer import read_offer
 from clients.cli.output import Answer
-from clients.cli.service import connect, open_identity
+from clients.cli.tasks.agreement import agreement_facts, describe, load_contract, party_name
+from clients.cli.tasks.confirm import confirm_digest
+from clients.cli.tasks.drafting import DraftInputs, draft_contract
+from clients.cli.tasks.offer import read_offer
+from clients.cli.tasks.service import connect, open_identity
 from policies.bundle import load_bundle
 from policies.decide import Policy
 from policies.wire.base import sha256

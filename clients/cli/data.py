@@ -16,9 +16,9 @@ from clients.cli.command import Session, command, new_app
 from clients.cli.errors import Refused, UsageError
 from clients.cli.files import file_digest, write_new
 from clients.cli.identity import own_card
-from clients.cli.kek import KekKind, own_kek
-from clients.cli.offer import Offer, read_offer
 from clients.cli.output import Answer
+from clients.cli.tasks.kek import KekKind, own_kek
+from clients.cli.tasks.offer import Offer, read_offer
 from policies.wire.contract import Dataset, KeyRef, SealedFile
 from trainer.data.manifest import Manifest, read_manifest
 from trainer.sealed import SealedBlob, seal

@@ -9,7 +9,7 @@ import typer
 
 from clients.cli.command import Session, command, new_app
 from clients.cli.output import Answer
-from clients.cli.stack import stack_folder
+from clients.cli.tasks.stack import stack_folder
 from deploy.local.stack import stop_stack
 
 app = new_app("Stop the local stack.", alone=True)

@@ -11,10 +11,10 @@ from clients.api.vault import VaultClient, VaultCredential
 from clients.cli.command import Session, command, new_app
 from clients.cli.errors import NotFoundError, Refused
 from clients.cli.identity import Identity
-from clients.cli.kek import own_private_kek
 from clients.cli.output import Answer
-from clients.cli.record import executed_contract
-from clients.cli.service import ca_file, connect, open_identity
+from clients.cli.tasks.kek import own_private_kek
+from clients.cli.tasks.record import executed_contract
+from clients.cli.tasks.service import ca_file, connect, open_identity
 from policies.attestation.release_policy import build_release_policy
 from policies.wire.contract import Contract, SealedFile
 

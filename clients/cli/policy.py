@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 import policies
-from clients.cli.agreement import agreement_facts, load_contract
 from clients.cli.command import Session, command, new_app
 from clients.cli.errors import Refused
 from clients.cli.output import Answer
-from clients.cli.pipelines import read_pipeline
+from clients.cli.tasks.agreement import agreement_facts, load_contract
+from clients.cli.tasks.pipelines import read_pipeline
 from policies.bundle import load_bundle
 from policies.decide import Policy
 from policies.lint import lint as find
@@ -33,7 +33,7 @@ def check(
 ) -> Answer:
     """Judge a contract, or a pipeline under it, with no budget spent so far."""
     # The accountant takes seconds to load; no other command of this noun needs it.
-    from clients.cli.judging import judge  # noqa: PLC0415
+    from clients.cli.tasks.judging import judge  # noqa: PLC0415
 
     found, now = load_contract(session, contract), int(time.time())
     if pipeline is None:

@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from clients.api.answers import RunStatus
-from clients.cli.agreement import load_contract
 from clients.cli.command import Session, command, new_app
-from clients.cli.deploying import deploy_local
 from clients.cli.errors import Refused, UsageError
 from clients.cli.output import Answer, Output
-from clients.cli.pipelines import read_pipeline
-from clients.cli.service import connect
+from clients.cli.tasks.agreement import load_contract
+from clients.cli.tasks.deploying import deploy_local
+from clients.cli.tasks.pipelines import read_pipeline
+from clients.cli.tasks.service import connect
 from policies.wire.run import Progress
 
 app = new_app("Check, submit, deploy and fetch a training run.")
@@ -39,7 +39,7 @@ def check(
     """Put a pipeline together and ask the policy about it, as the service will."""
     # The accountant takes seconds to load, as does the network library of `fetch`; no other
     # command of this noun needs them.
-    from clients.cli.judging import check_pipeline  # noqa: PLC0415
+    from clients.cli.tasks.judging import check_pipeline  # noqa: PLC0415
 
     found = load_contract(session, contract)
     pipeline = read_pipeline(config, contract=found.digest(), name=name)
@@ -120,7 +120,7 @@ def fetch(
     plot: Annotated[Path | None, typer.Option(help="PNG to draw, of found and true masks.")] = None,
 ) -> Answer:
     """Open the sealed model, check it against the run's report, and measure it on public data."""
-    from clients.cli.results import fetch_result  # noqa: PLC0415
+    from clients.cli.tasks.results import fetch_result  # noqa: PLC0415
 
     return fetch_result(session, run, out=out, test=test, plot=plot)
 

@@ -13,7 +13,7 @@ from clients.cli.command import Session, command, new_app
 from clients.cli.identity import read_card
 from clients.cli.keystore import ask_passphrase
 from clients.cli.output import Answer
-from clients.cli.stack import stack_folder
+from clients.cli.tasks.stack import stack_folder
 from deploy.local.stack import start_stack
 from deploy.local.stackfile import Stack
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from clients.cli.drafting import _providers
+from clients.cli.tasks.drafting import _providers
 from clients.cli.errors import UsageError
-from clients.cli.offer import Offer
+from clients.cli.tasks.offer import Offer
 from policies.errors import DocumentError
 
 HOSPITAL, LAB = "did:x509:0:sha256:abc::subject:O:A", "did:x509:0:sha256:def::subject:O:Lab"

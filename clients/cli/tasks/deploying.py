@@ -9,8 +9,8 @@ from pathlib import Path
 from clients.cli.command import Session
 from clients.cli.errors import Refused
 from clients.cli.files import read_bytes
-from clients.cli.service import ca_file, connect
-from clients.cli.stack import stack_folder
+from clients.cli.tasks.service import ca_file, connect
+from clients.cli.tasks.stack import stack_folder
 from deploy.local.launch_policy import MAX_POLICY_BYTES
 from deploy.local.room import Deployment, Ended, run_room
 from deploy.local.stackfile import read_stack

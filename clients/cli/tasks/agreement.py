@@ -7,7 +7,7 @@ from pathlib import Path
 from clients.api.service import ServiceClient
 from clients.cli.command import Session
 from clients.cli.files import read_bytes
-from clients.cli.service import connect
+from clients.cli.tasks.service import connect
 from policies.facts import ContractFacts, contract_facts
 from policies.wire.contract import Contract, Privacy
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clients.api.answers import BudgetStatus
-from clients.cli.agreement import agreement_facts
 from clients.cli.command import Session
 from clients.cli.files import write_new
 from clients.cli.output import Answer
-from clients.cli.service import connect
+from clients.cli.tasks.agreement import agreement_facts
+from clients.cli.tasks.service import connect
 from contract_service.budget.service import planned_charges
 from policies import accounting
 from policies.decide import Policy

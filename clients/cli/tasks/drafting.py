@@ -14,7 +14,7 @@ from typing import Any
 
 from clients.cli.errors import UsageError
 from clients.cli.identity import Card
-from clients.cli.offer import Offer
+from clients.cli.tasks.offer import Offer
 from policies.wire.base import canonical_json, load_json
 
 

@@ -14,11 +14,11 @@ from clients.api.blobs import download, split_blob_url
 from clients.api.stores import open_store
 from clients.cli.command import Session
 from clients.cli.errors import NotFoundError, Refused, UsageError
-from clients.cli.evaluation import draw_masks, measure
 from clients.cli.identity import OUTPUT_KEY
 from clients.cli.output import Answer
-from clients.cli.record import proven_dossier
-from clients.cli.service import connect, open_identity
+from clients.cli.tasks.evaluation import draw_masks, measure
+from clients.cli.tasks.record import proven_dossier
+from clients.cli.tasks.service import connect, open_identity
 from policies.dossier import Dossier
 from policies.wire.base import load_json
 from policies.wire.pipeline import Pipeline

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from clients.cli.confirm import confirm_digest
+from clients.cli.tasks.confirm import confirm_digest
 from clients.cli.errors import Refused, UsageError
 
 DIGEST = "sha256:" + "0" * 60 + "beef"
