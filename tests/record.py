@@ -38,7 +38,7 @@ from policies.wire.run import (
     RunReport,
     Spent,
 )
-from tests.samples import contract_json
+from tests.samples import contract_json, pipeline_json
 from tests.unit.ledger.makers import enclave, log_keys, party
 
 NOW = 1_790_000_000
@@ -310,38 +310,3 @@ def settled(writer: _Writer) -> None:
 
 STEPS = (signatures, executed, decided, approved, reserved, revoked, released, reported, settled)
 BEFORE_RELEASE = {"revoked", "released", "reported", "settled", "reserved"}
-
-
-def pipeline_json(contract: str) -> dict[str, Any]:
-    """Return a pipeline that the sample contract allows."""
-    return {
-        "version": "1.0",
-        "contract": contract,
-        "name": "segment",
-        "pipeline": [
-            {"name": "DirectoryJoin", "config": {"datasets": ["mri-a", "mri-b"]}},
-            {
-                "name": "Train_DL",
-                "config": {
-                    "model": {"kind": "unet2d", "inChannels": 1, "outChannels": 1},
-                    "baseWeights": "base",
-                    "dataset": {"kind": "slices", "size": [64, 64]},
-                    "loss": {"class": "BCEWithLogitsLoss", "params": {}},
-                    "optimizer": {"name": "Adam", "params": {"lr": 0.003}},
-                    "steps": 10,
-                    "batchSize": 88,
-                    "isPrivate": True,
-                    "privacyParams": {
-                        "epsilon": 8.0,
-                        "delta": 0.0005,
-                        "maxGradNorm": 0.5,
-                        "unit": "patient",
-                        "adjacency": "add-remove",
-                    },
-                    "metrics": ["dice_score"],
-                    "taskType": "segmentation",
-                    "output": "safetensors",
-                },
-            },
-        ],
-    }

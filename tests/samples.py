@@ -92,3 +92,41 @@ def contract_json() -> dict[str, Any]:
         },
         "terms": {"payment": {}, "revocation": {}},
     }
+
+
+def train_json(**changes: Any) -> dict[str, Any]:
+    """Return a training stage that the sample contract allows, with some fields changed."""
+    config: dict[str, Any] = {
+        "model": {"kind": "unet2d", "inChannels": 1, "outChannels": 1},
+        "baseWeights": "base",
+        "dataset": {"kind": "slices", "size": [64, 64]},
+        "loss": {"class": "BCEWithLogitsLoss", "params": {}},
+        "optimizer": {"name": "Adam", "params": {"lr": 0.003}},
+        "steps": 10,
+        "batchSize": 88,
+        "isPrivate": True,
+        "privacyParams": {
+            "epsilon": 8.0,
+            "delta": 0.0005,
+            "maxGradNorm": 0.5,
+            "unit": "patient",
+            "adjacency": "add-remove",
+        },
+        "metrics": ["dice_score"],
+        "taskType": "segmentation",
+        "output": "safetensors",
+    }
+    return {**config, **changes}
+
+
+def pipeline_json(contract: str, **changes: Any) -> dict[str, Any]:
+    """Return a pipeline under a contract, with some fields of its training stage changed."""
+    return {
+        "version": "1.0",
+        "contract": contract,
+        "name": "segment",
+        "pipeline": [
+            {"name": "DirectoryJoin", "config": {"datasets": ["mri-a", "mri-b"]}},
+            {"name": "Train_DL", "config": train_json(**changes)},
+        ],
+    }

@@ -49,7 +49,7 @@ from policies.wire.contract import Contract, contract_urn
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import Revocation, RunReport, Spent
 from tests import simulator
-from tests.samples import contract_json, did
+from tests.samples import contract_json, did, pipeline_json
 from tests.simulator import NOW, party
 from trainer.keys import RoomKeys
 
@@ -104,38 +104,8 @@ def _with_real_parties(text: str) -> str:
 
 def pipeline(agreed: Contract, **train: Any) -> Pipeline:
     """Return a pipeline under a contract."""
-    config = {
-        "model": {"kind": "unet2d", "inChannels": 1, "outChannels": 1},
-        "baseWeights": "base",
-        "dataset": {"kind": "slices", "size": [32, 32]},
-        "loss": {"class": "BCEWithLogitsLoss", "params": {}},
-        "optimizer": {"name": "Adam", "params": {"lr": 0.003}},
-        "steps": 40,
-        "batchSize": 44,
-        "isPrivate": True,
-        "privacyParams": {
-            "epsilon": 8.0,
-            "delta": 0.0005,
-            "maxGradNorm": 0.5,
-            "unit": "patient",
-            "adjacency": "add-remove",
-        },
-        "metrics": ["dice_score"],
-        "taskType": "segmentation",
-        "output": "safetensors",
-        **train,
-    }
-    return Pipeline.from_json(
-        {
-            "version": "1.0",
-            "contract": agreed.digest(),
-            "name": "tumours",
-            "pipeline": [
-                {"name": "DirectoryJoin", "config": {"datasets": ["mri-a", "mri-b"]}},
-                {"name": "Train_DL", "config": config},
-            ],
-        }
-    )
+    small = {"dataset": {"kind": "slices", "size": [32, 32]}, "steps": 40, "batchSize": 44}
+    return Pipeline.from_json(pipeline_json(agreed.digest(), **{**small, **train}))
 
 
 def sign_contract(agreed: Contract, name: str, *, now: float) -> bytes:

@@ -24,7 +24,7 @@ from policies.wire.base import Document, canonical_json
 from policies.wire.contract import Contract, KeyRef
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import Approval, Charge
-from tests.samples import contract_json
+from tests.samples import contract_json, pipeline_json
 
 NOW = 1_780_000_000
 """2026-05-28, in the middle of the contract."""
@@ -61,37 +61,7 @@ def contract_case(agreed: Contract | None = None) -> ContractFacts:
 
 
 def pipeline_document() -> dict[str, Any]:
-    return {
-        "version": "1.0",
-        "contract": contract().digest(),
-        "name": "first run",
-        "pipeline": [
-            {"name": "DirectoryJoin", "config": {"datasets": ["mri-a", "mri-b"]}},
-            {
-                "name": "Train_DL",
-                "config": {
-                    "model": {"kind": "unet2d", "inChannels": 1, "outChannels": 1},
-                    "baseWeights": "base",
-                    "dataset": {"kind": "slices", "size": [64, 64]},
-                    "loss": {"class": "BCEWithLogitsLoss"},
-                    "optimizer": {"name": "Adam", "params": {"lr": 0.003}},
-                    "steps": 100,
-                    "batchSize": 80,
-                    "isPrivate": True,
-                    "privacyParams": {
-                        "epsilon": 8.0,
-                        "delta": 0.0005,
-                        "maxGradNorm": 0.5,
-                        "unit": "patient",
-                        "adjacency": "add-remove",
-                    },
-                    "metrics": ["dice_score"],
-                    "taskType": "segmentation",
-                    "output": "safetensors",
-                },
-            },
-        ],
-    }
+    return pipeline_json(contract().digest(), steps=100, batchSize=80)
 
 
 def training_case(document: dict[str, Any] | None = None) -> TrainingFacts:
