@@ -38,11 +38,13 @@ from contract_service.runs.routes import router as run_routes
 from contract_service.runs.service import Runs
 from contract_service.runs.settle import settle_runs
 from contract_service.settings import Settings
+from ledger.errors import LedgerError
 from ledger.identity import Identity
 from ledger.sequencer import Sequencer
 from ledger.store import Store
 from ledger.trust import log_subject
 from policies.bundle import Bundle, load_bundle
+from policies.errors import DepaError
 
 _LOG: Final = structlog.get_logger("depa.service")
 VERSION: Final = "1"
@@ -72,7 +74,11 @@ def create_app(
             opened = opening(
                 settings, clock=clock, vaults=vaults, authorities=authorities, bundles=bundles
             )
-            app.state.services = await run_in_threadpool(stack.enter_context, opened)
+            try:
+                app.state.services = await run_in_threadpool(stack.enter_context, opened)
+            except (DepaError, LedgerError) as error:
+                app.state.failure = error
+                raise
             yield
 
     app = FastAPI(

@@ -6,11 +6,14 @@ import os
 import socket
 
 import uvicorn
+from fastapi import FastAPI
 
 from contract_service import logs
 from contract_service.app import create_app
 from contract_service.errors import HomeError
 from contract_service.settings import Settings
+from ledger.errors import LedgerError
+from policies.errors import DepaError
 
 _SHUTDOWN_SECONDS = 20
 
@@ -24,6 +27,7 @@ def run_server(settings: Settings, *, fd: int | None = None) -> None:
 
     Raises:
         HomeError: If there is no TLS certificate, or the service does not start.
+        LedgerError: If the log is held by another process, or is not what was signed.
     """
     if settings.tls_certificate is None or settings.tls_key is None:
         raise HomeError(
@@ -31,11 +35,12 @@ def run_server(settings: Settings, *, fd: int | None = None) -> None:
             hint="set DEPA_SERVICE_TLS_CERTIFICATE and DEPA_SERVICE_TLS_KEY",
         )
     logs.configure(settings.log_level)
-    # What opens the keys must not be inherited by anything, nor be read from /proc by name.
+    # What opens the keys must not be inherited by anything.
     os.environ.pop("DEPA_PASSPHRASE", None)
+    app = create_app(settings)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings),
+            app,
             host=settings.host,
             port=settings.port,
             ssl_certfile=str(settings.tls_certificate),
@@ -47,6 +52,16 @@ def run_server(settings: Settings, *, fd: int | None = None) -> None:
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )
     )
-    server.run(sockets=None if fd is None else [socket.socket(fileno=fd)])
+    try:
+        server.run(sockets=None if fd is None else [socket.socket(fileno=fd)])
+    except SystemExit:
+        raise _failure(app) from None
     if not server.started:
-        raise HomeError("the service did not start; the reason is in its log")
+        raise _failure(app)
+
+
+def _failure(app: FastAPI) -> DepaError | LedgerError:
+    found = getattr(app.state, "failure", None)
+    if isinstance(found, DepaError | LedgerError):
+        return found
+    return HomeError("the service did not start; the reason is in its log")

@@ -70,6 +70,7 @@ class Stopped(DepaError):
 class RunFailed(DepaError):
     """The run ended after private data was opened; only the kind of failure leaves the room."""
 
+    code = "run-failed"
     exit_code = 4
 
     def __init__(self, reason: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from clients.cli.command import Session, command, new_app
+from clients.cli.errors import Refused
 from clients.cli.files import read_bytes, write_new
 from clients.cli.output import Answer
 from clients.cli.tasks.service import connect
@@ -16,6 +17,7 @@ from ledger.bundle import MAX_BUNDLE_BYTES, Bundle
 from ledger.verify import verify_bundle
 
 app = new_app("Verify offline what happened.")
+_KEEP = "keep the database as it is, and compare it with a backup and the parties' bundles"
 
 
 @command(app, "export", examples="depa audit export sha256:... --out case.json")
@@ -79,7 +81,7 @@ def show(
             str(entry.index),
             time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(entry.statement.issued_at)),
             entry.statement.kind,
-            entry.statement.issuer.rpartition("::")[2],
+            _issuer(entry.statement.issuer),
             entry.statement.payload_digest,
         )
         for entry in log.entries
@@ -87,3 +89,32 @@ def show(
     names = ("entry", "time (UTC)", "kind", "issuer", "document")
     listed = [dict(zip(names, row, strict=True)) for row in rows]
     return Answer({"entries": listed}, columns=names, rows=rows)
+
+
+def _issuer(did: str) -> str:
+    """Return a DID as a table has room for it: what it pins, or the beginning of its key."""
+    return did.rpartition("::")[2] if "::" in did else f"{did[:24]}…"
+
+
+@command(app, "fsck", examples="depa audit fsck sqlite:///service/ledger.db")
+def fsck(
+    session: Session,
+    database: Annotated[str, typer.Argument(help="URL of the log's database, not in use.")],
+) -> Answer:
+    """Recompute a log from its database, believing nothing that is stored; changes nothing."""
+    del session
+    # The database library belongs to the operator's installation alone.
+    from ledger.fsck import check_store  # noqa: PLC0415
+    from ledger.store import Store  # noqa: PLC0415
+
+    store = Store(database)
+    try:
+        report = check_store(store)
+    finally:
+        store.close()
+    if report.problems:
+        raise Refused("the log is damaged: " + "; ".join(report.problems), hint=_KEEP)
+    return Answer(
+        {"entries": report.size, "root": report.root.hex()},
+        f"{report.size} entries are sound, their root is {report.root.hex()}",
+    )

@@ -46,7 +46,7 @@ def check(
     return Answer(decision.to_json(), f"{decision.entrypoint} allows it, policy {decision.policy}")
 
 
-@command(app, "explain", examples="depa policy explain EPSILON_OVER_RUN_LIMIT")
+@command(app, "explain", examples="depa policy explain EPSILON_EXCEEDED")
 def explain(session: Session, code: Annotated[str, typer.Argument(help="Reason code.")]) -> Answer:
     """Say what a reason code means, who can fix it, and how."""
     del session

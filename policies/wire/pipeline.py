@@ -186,7 +186,7 @@ def _check_unet(model: UNet2d, dataset: SlicesDataset) -> None:
 
 
 class DirectoryJoin(Wire):
-    """Stage: put the units of several data sets together; a patient in two of them is one unit."""
+    """Stage: put the units of several data sets together; a patient in two of them is refused."""
 
     name: Literal["DirectoryJoin"]
     config: DirectoryJoinConfig

@@ -23,6 +23,7 @@ from contract_service.serve import run_server
 from contract_service.settings import Settings
 from deploy.local.server import bind, url_of
 from deploy.local.tls import server_certificate
+from ledger.errors import LogHeldError
 from tests.service.world import LOG_ORIGIN, PASSPHRASE, settings
 
 _PROGRAM = """
@@ -39,6 +40,7 @@ class Running:
     url: str
     authority: Path
     log: Path
+    environment: dict[str, str]
 
     def client(self) -> Transport:
         return Transport(self.url, ca_file=self.authority)
@@ -52,24 +54,43 @@ def served(tmp_path: Path) -> Iterator[Running]:
     tls = server_certificate(tmp_path / "tls", name="service", now=datetime.fromtimestamp(now, UTC))
     log = tmp_path / "log.jsonl"
     with bind() as listener, log.open("wb") as stderr:
+        environment = os.environ | {
+            "DEPA_PASSPHRASE": PASSPHRASE,
+            "DEPA_SERVICE_HOME": str(home),
+            "DEPA_SERVICE_ORIGIN": url_of(listener),
+            "DEPA_SERVICE_TLS_CERTIFICATE": str(tls.certificate),
+            "DEPA_SERVICE_TLS_KEY": str(tls.key),
+        }
         process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, str(listener.fileno())],
             pass_fds=[listener.fileno()],
             stderr=stderr,
-            env=os.environ
-            | {
-                "DEPA_PASSPHRASE": PASSPHRASE,
-                "DEPA_SERVICE_HOME": str(home),
-                "DEPA_SERVICE_ORIGIN": url_of(listener),
-                "DEPA_SERVICE_TLS_CERTIFICATE": str(tls.certificate),
-                "DEPA_SERVICE_TLS_KEY": str(tls.key),
-            },
+            env=environment,
         )
         try:
-            yield Running(process, url_of(listener), tls.authority, log)
+            yield Running(process, url_of(listener), tls.authority, log, environment)
         finally:
             process.kill()
             process.wait()
+
+
+def test_a_second_service_on_the_same_log_says_that_it_is_held(served: Running) -> None:
+    client = served.client()
+    assert client.get_json("/readyz")["status"] == "ok"
+    client.close()
+    with bind() as listener:
+        command = [sys.executable, "-m", "clients.cli.main", "serve", "--json"]
+        second = subprocess.run(
+            [*command, "--fd", str(listener.fileno())],
+            pass_fds=[listener.fileno()],
+            env=served.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    problem = json.loads(second.stderr.splitlines()[-1])
+    assert second.returncode == LogHeldError.exit_code
+    assert problem["type"].endswith(LogHeldError.code)
 
 
 def test_it_answers_over_tls_and_stops_in_order(served: Running) -> None:
