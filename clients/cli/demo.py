@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -40,7 +43,7 @@ def demo(
     """Play hospitals, developer, clean room and auditor; end with 0 only if all of it held."""
     chosen = find_scenario(scenario)
     begun = time.monotonic()
-    with _folder(folder, session.out) as place:
+    with _stoppable(), _folder(folder, session.out) as place:
         cast = gather(chosen, chosen.sizes["tiny" if tiny else "full"], place)
         session.out.note(f"{chosen.name} in {place}")
         value = _play(cast, Narrator(session.out, _STEPS))
@@ -93,6 +96,24 @@ def _figures(
         "refusals": len(refused),
         "refused": [one.code for one in refused],
     }
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM end the play as Ctrl-C does, so that the stack is stopped."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        del number, frame
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -22,6 +22,14 @@ class StackError(DepaError):
     exit_code = 5
 
 
+class StackMissingError(StackError):
+    """There is no local stack in this folder."""
+
+    code = "no-stack"
+    exit_code = 3
+    http_status = 404
+
+
 @dataclass(frozen=True)
 class Member:
     """A process of the stack and where it answers."""
@@ -93,7 +101,8 @@ def read_stack(folder: Path) -> Stack:
     """Return the stack of a folder, running or not.
 
     Raises:
-        StackError: when there is none.
+        StackMissingError: when there is none.
+        StackError: when its file is damaged.
     """
     try:
         value: dict[str, Any] = json.loads((folder / STACK_FILE).read_bytes())
@@ -105,6 +114,6 @@ def read_stack(folder: Path) -> Stack:
         }
         return Stack(folder, value["root"], members, dict(value["vaults"]))
     except FileNotFoundError:
-        raise StackError(f"no stack in {folder}", hint="depa up starts one") from None
+        raise StackMissingError(f"no stack in {folder}", hint="depa up starts one") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StackError(f"{folder / STACK_FILE} is damaged: {error}") from None

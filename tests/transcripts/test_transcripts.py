@@ -6,7 +6,7 @@ In a transcript
     ! ...          is a line of standard error,
     ? 4            is the exit code, 0 without it,
     = exists PATH, = absent PATH, = mode 600 PATH   are claims about files,
-    $FILES, $SCENARIOS, $BLOBS      are folders,
+    $FILES, $SCENARIOS, $VECTORS, $BLOBS   are folders,
 and every other line is one of standard output. `…` stands for any text within a line.
 """
 
@@ -23,7 +23,11 @@ import pytest
 from clients.cli.main import run
 
 HERE = Path(__file__).parent
-PLACES = {"FILES": str(HERE / "files"), "SCENARIOS": str(HERE.parents[1] / "scenarios")}
+PLACES = {
+    "FILES": str(HERE / "files"),
+    "SCENARIOS": str(HERE.parents[1] / "scenarios"),
+    "VECTORS": str(HERE.parent / "vectors"),
+}
 TRANSCRIPTS = sorted(HERE.glob("*.txt"))
 
 

@@ -11,6 +11,7 @@ from deploy.local.stackfile import (
     Member,
     Stack,
     StackError,
+    StackMissingError,
     encode_stack,
     read_stack,
 )
@@ -31,7 +32,7 @@ def test_a_stack_comes_back_from_its_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_stack_says_how_to_start_one(tmp_path: Path) -> None:
-    with pytest.raises(StackError) as caught:
+    with pytest.raises(StackMissingError) as caught:
         read_stack(tmp_path)
     assert caught.value.hint == "depa up starts one"
 
