@@ -1,10 +1,7 @@
-"""A clean room, or its deployer, is killed in the middle of training."""
+"""The deployer of a clean room is killed in the middle of training."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,16 +35,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cast, str]
         contract = steps.agree(cast, Step())
         steps.import_keys(cast, Step(), contract=contract)
         yield cast, contract
-
-
-def submit(cast: Cast, contract: str, *, name: str) -> str:
-    role = cast.consumer
-    if not (role.home / "pipeline_config.json").exists():
-        return steps.submit(cast, Step(), contract=contract)
-    value = json.loads((role.home / "pipeline_config.json").read_bytes())
-    pipeline = role.home / f"{name}.json"
-    pipeline.write_text(json.dumps({**value, "name": name}))
-    return str(role.depa("run", "submit", pipeline)["run"])
 
 
 def deploying(cast: Cast, run: str) -> subprocess.Popen[str]:
@@ -88,32 +75,9 @@ def state_of(cast: Cast, run: str) -> str:
     return str(next(item for item in runs if item["run"] == run)["state"])
 
 
-def test_a_killed_room_leaves_no_plaintext_and_is_charged_in_full(
-    stage: tuple[Cast, str],
-) -> None:
-    cast, contract = stage
-    run = submit(cast, contract, name="killed-room")
-    with deploying(cast, run) as process:
-        assert left_of(run)
-        os.kill(room_of(process.pid), signal.SIGKILL)
-        assert process.stderr is not None
-        said = process.stderr.read()
-        assert process.wait() == 128 + signal.SIGKILL, said
-    assert not left_of(run)
-    assert state_of(cast, run) in {"released", "training"}
-    cast.consumer.depa("run", "abandon", run)
-    assert state_of(cast, run) == "failed"
-    bundle = cast.folder / "after-kill.json"
-    cast.providers[0].depa("audit", "export", contract, "--out", bundle)
-    audited = cast.providers[0].depa("audit", "verify", bundle)
-    (budget,) = [c["found"] for c in audited["checks"] if c["check"].startswith("budget of")]
-    assert not budget.startswith("epsilon 0.0000")
-    assert not (cast.blobs / f"{run}.sealed").exists()
-
-
 def test_a_killed_deployer_takes_its_room_along(stage: tuple[Cast, str]) -> None:
     cast, contract = stage
-    run = submit(cast, contract, name="killed-deployer")
+    run = steps.submit(cast, Step(), contract=contract)
     with deploying(cast, run) as process:
         room = room_of(process.pid)
         assert left_of(run)
