@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from clients.cli.tasks.confirm import confirm_digest
 from clients.cli.errors import Refused, UsageError
+from clients.cli.tasks.confirm import confirm_digest
 
 DIGEST = "sha256:" + "0" * 60 + "beef"
 

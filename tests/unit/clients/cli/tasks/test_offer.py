@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from clients.cli.tasks.drafting import _providers
 from clients.cli.errors import UsageError
+from clients.cli.tasks.drafting import _providers
 from clients.cli.tasks.offer import Offer
 from policies.errors import DocumentError
 
