@@ -12,7 +12,7 @@ from policies.decide import Policy
 from policies.dossier import Dossier, Recorded, RecordRefused
 from policies.facts import BudgetAfter, contract_facts, training_facts
 from policies.parameters import most_parameters
-from policies.wire.contract import Contract
+from policies.wire.contract import Contract, SealedFile
 from policies.wire.decision import Denied
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import Approval
@@ -30,6 +30,15 @@ class Agreement:
     run: str
     service: str
     """DID of the service that approved."""
+
+    @property
+    def files(self) -> tuple[SealedFile, ...]:
+        """The sealed files that the pipeline reads: data sets, then base weights."""
+        weights = self.pipeline.train.base_weights
+        return (
+            *(item for item in self.contract.datasets if item.id in self.pipeline.datasets),
+            *(item for item in self.contract.base_models if item.id == weights),
+        )
 
 
 def verify_agreement(dossier: Dossier, *, run: str, policy: Policy, now: int) -> Agreement:

@@ -12,7 +12,7 @@ from clients.api.blobs import split_blob_url
 from clients.api.stores import open_store
 from policies.agreement import Agreement
 from policies.parameters import most_parameters
-from policies.wire.contract import Dataset, SealedFile
+from policies.wire.contract import Dataset
 from policies.wire.pipeline import SlicesDataset
 from trainer.data.errors import DataError
 from trainer.data.join import DirectoryJoin, Joinable, open_dataset
@@ -32,14 +32,6 @@ class Inputs:
     """Digests of the sealed files that were opened."""
 
 
-def needed_files(agreement: Agreement) -> tuple[SealedFile, ...]:
-    """Return the sealed files of the contract that the pipeline reads."""
-    pipeline = agreement.pipeline
-    datasets = [item for item in agreement.contract.datasets if item.id in pipeline.datasets]
-    weights = pipeline.train.base_weights
-    return (*datasets, *(m for m in agreement.contract.base_models if m.id == weights))
-
-
 def open_inputs(agreement: Agreement, *, keks: Mapping[str, OpeningKek], scratch: Path) -> Inputs:
     """Open every file of the agreement, and refuse what is not exactly as agreed.
 
@@ -53,8 +45,7 @@ def open_inputs(agreement: Agreement, *, keks: Mapping[str, OpeningKek], scratch
         DataError: when what is inside does not fit contract or pipeline.
         ModelRefused: when the base model does not.
     """
-    files = needed_files(agreement)
-    for item in files:
+    for item in agreement.files:
         store_url, name = split_blob_url(item.url)
         with open_store(store_url).open(name) as stream:
             unseal(
@@ -76,7 +67,7 @@ def open_inputs(agreement: Agreement, *, keks: Mapping[str, OpeningKek], scratch
     trainable = sum(each.numel() for each in model.parameters() if each.requires_grad)
     if trainable > limit:
         raise DataError(f"the model trains {trainable} parameters, at most {limit} were approved")
-    return Inputs(units, model, base, tuple(item.digest for item in files))
+    return Inputs(units, model, base, tuple(item.digest for item in agreement.files))
 
 
 def _units(agreement: Agreement, scratch: Path) -> Joinable:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from policies.accounting import micro_epsilon
 from policies.agreement import Agreement
 from policies.wire.contract import contract_urn
 from policies.wire.run import Progress, RunReport, Spent
 from trainer.gate import Attested
-from trainer.loop import StepReport
+
+if TYPE_CHECKING:
+    from trainer.loop import StepReport
 
 COMPLETED = "completed"
 

@@ -21,37 +21,25 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
-
 from clients.api.answers import Released
 from clients.api.errors import ClientError, NetworkError
 from clients.api.release import verify_release
 from clients.api.service import RoomClient
-from clients.api.stores import open_store
 from clients.api.transport import RunToken
 from ledger.errors import LedgerError
-from policies import accounting
-from policies.accounting import PrivacyPlan
 from policies.agreement import Agreement
-from policies.attestation.runtime import decode_base64url
 from policies.decide import Policy
 from policies.dossier import RecordRefused
 from policies.errors import DepaError
 from policies.wire.run import Progress, Spent
 from trainer import gate
 from trainer.gate import Attested
-from trainer.inputs import Inputs, needed_files, open_inputs
 from trainer.keys import UnwrapError, unwrap_key
-from trainer.loop import Trained, train
-from trainer.models.factory import write_model
 from trainer.privacy.errors import EngineRefused, TrainingAborted
-from trainer.privacy.streams import Streams
-from trainer.report import COMPLETED, Outcome, Reporter, sign_report
+from trainer.report import Outcome, Reporter, sign_report
 from trainer.room import Room
 from trainer.sealed.errors import SealedError, SealReason
 from trainer.sealed.keys import OctKek, OpeningKek, RsaPrivateKek
-from trainer.sealed.output import seal_output
-from trainer.spending import spent_after
 from trainer.tee.detect import open_tee
 
 PUBLIC = (SealedError, RecordRefused, UnwrapError, ClientError)
@@ -111,14 +99,17 @@ def run(room: Room, environ: Mapping[str, str]) -> None:
             now=int(time.time()),
         )
         keks = _keks(released, room=room, agreement=agreement, attested=attested)
-        plan = privacy_plan(agreement)
-        reporter = _limited(reporter, agreement)
+        # PyTorch takes seconds to load, and a room that is refused has no use for it.
+        from trainer import work  # noqa: PLC0415
+
+        reporter = work.limited(reporter, agreement)
         reporter.phase("unsealing")
-        inputs = open_inputs(agreement, keks=keks, scratch=room.scratch)
+        inputs = work.open_inputs(agreement, keks=keks, scratch=room.scratch)
         # From here on the whole run is charged, unless the loop itself says how far it came: a
         # store may have taken the model and answer with an error.
-        outcome = replace(outcome, opened=inputs.opened, spent=_whole(agreement, plan))
-        outcome = _train(agreement, inputs, plan=plan, room=room, reporter=reporter)
+        plan = work.privacy_plan(agreement)
+        outcome = replace(outcome, opened=inputs.opened, spent=work.whole(agreement, plan))
+        outcome = work.train_and_seal(agreement, inputs, plan=plan, room=room, reporter=reporter)
     except DepaError as error:
         outcome = replace(outcome, reason=error.code, spent=_spent_by(error, outcome))
         if _is_public(error):
@@ -159,7 +150,7 @@ def _keks(
 ) -> dict[str, OpeningKek]:
     answers = {(key.vault, key.name): key.value for key in released.keys}
     keks: dict[str, OpeningKek] = {}
-    for item in needed_files(agreement):
+    for item in agreement.files:
         answer = answers.get((item.key.vault, item.key.name))
         if answer is None:
             raise RecordRefused(f"no key was released for {item.id}")
@@ -180,90 +171,11 @@ def _keks(
     return keks
 
 
-def _limited(reporter: Reporter, agreement: Agreement) -> Reporter:
-    config = agreement.pipeline.train
-    limit = config.privacy_params.epsilon if config.privacy_params else 0.0
-    return replace(
-        reporter, steps=config.steps, micro_epsilon_limit=accounting.micro_epsilon(limit)
-    )
-
-
-def _whole(agreement: Agreement, plan: PrivacyPlan | None) -> Spent | None:
-    params = agreement.pipeline.train.privacy_params
-    if plan is None or params is None:
-        return None
-    return spent_after(plan.steps, plan=plan, params=params)
-
-
 def _spent_by(error: DepaError, outcome: Outcome) -> Spent | None:
     if isinstance(error, TrainingAborted):
         return error.spent
     # A model that cannot be trained with a bound is refused before its first update.
     return None if isinstance(error, EngineRefused) else outcome.spent
-
-
-def _train(
-    agreement: Agreement,
-    inputs: Inputs,
-    *,
-    plan: PrivacyPlan | None,
-    room: Room,
-    reporter: Reporter,
-) -> Outcome:
-    """Train and seal; everything in clear stays below the scratch folder."""
-    reporter.phase("training")
-    trained = train(
-        inputs.model,
-        inputs.units,
-        agreement.pipeline.train,
-        agreed=plan,
-        streams=Streams(),
-        on_step=reporter.step,
-    )
-    reporter.phase("sealing", step=trained.steps)
-    return _sealed(trained, inputs, agreement=agreement, room=room)
-
-
-def privacy_plan(agreement: Agreement) -> PrivacyPlan | None:
-    """Return the plan that the approved pipeline and the contract's public numbers fix."""
-    config = agreement.pipeline.train
-    if config.privacy_params is None:
-        return None
-    units = sum(
-        item.units for item in agreement.contract.datasets if item.id in agreement.pipeline.datasets
-    )
-    return accounting.plan(
-        epsilon=config.privacy_params.epsilon,
-        delta=config.privacy_params.delta,
-        sampling_rate=min(1.0, config.batch_size / units),
-        steps=config.steps,
-        adjacency=config.privacy_params.adjacency,
-    )
-
-
-def _sealed(trained: Trained, inputs: Inputs, *, agreement: Agreement, room: Room) -> Outcome:
-    output = agreement.contract.output
-    folder = room.scratch / "output"
-    folder.mkdir(mode=0o700)
-    write_model(trained.weights, config=agreement.pipeline.train, base=inputs.base, folder=folder)
-    sealed = seal_output(
-        folder,
-        room.scratch / "output.sealed",
-        recipient=X25519PublicKey.from_public_bytes(
-            decode_base64url(output.public_key, claim="output.publicKey")
-        ),
-        info={"contract": agreement.contract_digest, "run": agreement.run},
-    )
-    stored = open_store(output.url).upload(
-        room.scratch / "output.sealed", name=f"{agreement.run}.sealed"
-    )
-    return Outcome(
-        reason=COMPLETED,
-        opened=inputs.opened,
-        spent=trained.spent,
-        model=sealed.digest,
-        model_url=stored.url,
-    )
 
 
 def _is_public(error: DepaError) -> bool:
