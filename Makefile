@@ -11,6 +11,7 @@ DEMO_DIR ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+AZURITE := tests/service/node_modules/.bin/azurite-blob
 EXTRAS := azure,service,postgres,train,demo,dev
 
 .DEFAULT_GOAL := help
@@ -35,8 +36,12 @@ demo: setup ## Play a scenario: SCENARIO=mri-tumor-segmentation or mnist
 test: setup ## Run the tests
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-all: setup ## Run the tests that take minutes
+test-all: setup $(AZURITE) ## Run the tests that take minutes (Azurite from npm)
 	$(BIN)/python -m pytest -m slow
+
+$(AZURITE): tests/service/package-lock.json
+	npm ci --prefix tests/service --no-audit --no-fund --silent
+	@touch $@
 
 check: setup ## Run linters, type checker and the architecture's rules
 	$(BIN)/ruff check
