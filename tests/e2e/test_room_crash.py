@@ -23,7 +23,8 @@ from clients.cli.play.scenario import find_scenario
 from tests.e2e.independent import Log, read_log
 
 pytestmark = pytest.mark.slow
-STEPS = 300
+STEPS = 3000
+"""More than a room can take before it is told to stop."""
 TOTAL = 6
 """Epsilon that the scenario's contract grants this consumer over all runs."""
 _MEMORY = Path("/dev/shm")  # noqa: S108 -- where clean rooms have their scratch folders
@@ -203,6 +204,22 @@ def test_a_killed_room_is_charged_in_full_and_the_rest_of_the_budget_is_left(
     small = stage.submit("what is left", steps=2, privacyParams=_privacy(stage, epsilon=0.5))
     stage.cast.consumer.depa("run", "deploy", small, "--local")
     assert stage.status(small)["state"] == "completed"
+
+
+def test_a_killed_deployer_takes_its_room_along(stage: Stage) -> None:
+    run = stage.submit("deployer killed", privacyParams=_privacy(stage, epsilon=0.5))
+    with started(stage, run) as process:
+        room = room_of(process.pid)
+        assert left_of(run)
+        process.kill()
+        process.wait()
+        # The caretaker removes the folder only when the room has ended.
+        while left_of(run):
+            pass
+    stat = Path(f"/proc/{room}/stat")
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in "ZX"
+    stage.cast.consumer.depa("run", "abandon", run)
+    assert stage.status(run)["state"] == "failed"
 
 
 def test_runs_that_were_killed_leave_no_budget_for_another(stage: Stage) -> None:
