@@ -62,7 +62,7 @@ class RunFailed(DepaError):
     exit_code = 4
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"the run failed: {reason}", hint="the run report on the log says what was charged")
+        super().__init__(f"the run failed: {reason}", hint="its report says what was charged")
         self.reason = reason
 
 
