@@ -28,14 +28,12 @@ from policies.wire.pipeline import TrainDlConfig
 __all__ = [
     "Adjacency",
     "Event",
-    "Fit",
     "PrivacyPlan",
     "compose",
     "delta_trillionths",
     "epsilon_table",
     "event_from_json",
     "event_to_json",
-    "fits",
     "micro_epsilon",
     "plan",
     "plan_training",
@@ -85,16 +83,6 @@ class PrivacyPlan:
         return training_event(
             noise_multiplier=self.noise_multiplier, sampling_rate=self.sampling_rate, steps=steps
         )
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What a budget holds after a request that fits."""
-
-    epsilon: float
-    """Epsilon of everything booked and the request, composed, at the budget's delta."""
-    left: float
-    """Budget minus that."""
 
 
 def plan(
@@ -220,25 +208,6 @@ def compose(events: Sequence[Event], *, delta: float, adjacency: Adjacency) -> f
     if epsilon > ceiling:
         raise BudgetError(f"accountants disagree: PLD says {epsilon}, RDP at most {ceiling}")
     return epsilon
-
-
-def fits(
-    booked: Sequence[Event], requested: Event, *, epsilon: float, delta: float, adjacency: Adjacency
-) -> Fit:
-    """Check that a budget takes one more mechanism.
-
-    Raises:
-        BudgetError: if everything together costs more than `epsilon` at `delta`, with both numbers.
-    """
-    _in_range("budget epsilon", epsilon, 0.0, MAX_EPSILON)
-    total = compose([*booked, requested], delta=delta, adjacency=adjacency)
-    if total > epsilon:
-        raise BudgetError(
-            f"budget: expected epsilon of at most {epsilon} at delta {delta}, got {total:.6f} "
-            f"with {len(booked)} earlier bookings",
-            hint="ask for a smaller epsilon or fewer steps",
-        )
-    return Fit(epsilon=total, left=epsilon - total)
 
 
 def epsilon_table(agreed: PrivacyPlan, *, points: int = 25) -> tuple[tuple[int, float], ...]:

@@ -65,19 +65,12 @@ def train_and_seal(
 
 def privacy_plan(agreement: Agreement) -> PrivacyPlan | None:
     """Return the plan that the approved pipeline and the contract's public numbers fix."""
-    config = agreement.pipeline.train
-    if config.privacy_params is None:
+    if not agreement.pipeline.train.is_private:
         return None
     units = sum(
         item.units for item in agreement.contract.datasets if item.id in agreement.pipeline.datasets
     )
-    return accounting.plan(
-        epsilon=config.privacy_params.epsilon,
-        delta=config.privacy_params.delta,
-        sampling_rate=min(1.0, config.batch_size / units),
-        steps=config.steps,
-        adjacency=config.privacy_params.adjacency,
-    )
+    return accounting.plan_training(agreement.pipeline.train, units=units)
 
 
 def _sealed(trained: Trained, inputs: Inputs, *, agreement: Agreement, room: Room) -> Outcome:

@@ -48,13 +48,7 @@ def planned_charges(contract: Contract, pipeline: Pipeline) -> tuple[Charge, ...
         at = f"/pipeline/{len(pipeline.pipeline) - 1}/config/batchSize"
         problem = Problem(at, f"is more than the {units} {params.unit}s of the data sets")
         raise DocumentError(Pipeline.kind, [problem])
-    plan = accounting.plan(
-        epsilon=params.epsilon,
-        delta=params.delta,
-        sampling_rate=pipeline.train.batch_size / units,
-        steps=pipeline.train.steps,
-        adjacency=params.adjacency,
-    )
+    plan = accounting.plan_training(pipeline.train, units=units)
     return tuple(
         Charge(
             dataset=name,

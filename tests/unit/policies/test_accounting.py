@@ -132,21 +132,6 @@ def test_runs_compose_to_less_than_the_sum_of_their_epsilons() -> None:
     assert one < three < 0.7 * 3 * one
 
 
-def test_budget_takes_a_run_that_fits_and_says_what_is_left() -> None:
-    run = training_event(noise_multiplier=2.0, sampling_rate=0.1, steps=50)
-    cost = compose([run], delta=1e-4, adjacency=ADD)
-    fit = accounting.fits([], run, epsilon=cost + 1, delta=1e-4, adjacency=ADD)
-    assert fit.epsilon == cost
-    assert fit.left == pytest.approx(1)
-
-
-def test_budget_refuses_a_run_that_overspends_with_both_numbers() -> None:
-    run = training_event(noise_multiplier=2.0, sampling_rate=0.1, steps=50)
-    cost = compose([run], delta=1e-4, adjacency=ADD)
-    with pytest.raises(BudgetError, match=f"at most {cost}.*with 1 earlier"):
-        accounting.fits([run], run, epsilon=cost, delta=1e-4, adjacency=ADD)
-
-
 def test_epsilon_table_rises_to_exactly_the_plans_cost() -> None:
     agreed = plan(epsilon=3, delta=1e-4, sampling_rate=0.1, steps=30, adjacency=ADD)
     table = accounting.epsilon_table(agreed, points=10)
