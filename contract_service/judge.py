@@ -11,12 +11,12 @@ from typing import Final
 from sqlmodel import Session
 
 from contract_service.audit.record import Record
-from policies import decide
 from policies.audit import SALT_BYTES
 from policies.bundle import Bundle
 from policies.decide import Policy
 from policies.errors import PolicyError
 from policies.facts import AttestationFacts, ContractFacts
+from policies.record import record as make_record
 from policies.wire.contract import contract_urn
 from policies.wire.decision import Decision
 
@@ -79,7 +79,7 @@ def keep(
     """Owe the ledger a decision and keep what it was made from, in the caller's transaction."""
     contract, decision_id = facts.contract.digest, new_id("dec")
     salt = secrets.token_bytes(SALT_BYTES)
-    document = decide.record(
+    document = make_record(
         decision,
         facts,
         salt=salt,

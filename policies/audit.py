@@ -13,8 +13,8 @@ from typing import Final
 
 from policies.accounting import compose, event_from_json, micro_epsilon
 from policies.bundle import Bundle
-from policies.decide import replay
 from policies.dossier import Dossier, Recorded, RecordRefused
+from policies.record import replay
 from policies.wire.decision import DecisionRecord
 from policies.wire.run import Approval, BudgetBooking, Charge, KeyRelease, RunReport, Spent
 

@@ -1,7 +1,6 @@
 """Decide: facts in, an answer with every reason out.
 
-An error while deciding is a `PolicyError`, which callers treat as a denial. A decision can be
-recorded without the values it was made from, and replayed by whoever holds them.
+An error while deciding is a `PolicyError`, which callers treat as a denial.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from policies.engine.embedded import RegorusEngine
 from policies.engine.protocol import PolicyEngine, RawReason
 from policies.errors import DocumentError, PolicyError
 from policies.facts import AttestationFacts, ContractFacts, ReleaseFacts, TrainingFacts
-from policies.wire.base import MAX_DOCUMENT_BYTES, load_json, sha256
-from policies.wire.decision import Decision, DecisionRecord, Entrypoint, Reason
+from policies.wire.base import MAX_DOCUMENT_BYTES, load_json
+from policies.wire.decision import Decision, Entrypoint, Reason
 
+POLICY_ID: Final = "depa"
 MAX_MESSAGE: Final = 2000
-MIN_SALT_BYTES: Final = 16
 MAX_FACTS_BYTES: Final = 4 * MAX_DOCUMENT_BYTES
 
 
@@ -81,6 +80,12 @@ class Policy:
                 f"policy {entrypoint}: expected reasons if and only if it denies, "
                 f"got allow {verdict.allow} with {len(verdict.reasons)}"
             )
+        by = (verdict.policy.id, verdict.policy.version)
+        if by != (POLICY_ID, self.bundle.version):
+            raise PolicyError(
+                f"policy {entrypoint}: expected a decision of {POLICY_ID} {self.bundle.version}, "
+                f"got one of {' '.join(by)[:100]}"
+            )
         try:
             return Decision(
                 entrypoint=entrypoint,
@@ -88,6 +93,7 @@ class Policy:
                 reasons=_sorted(verdict.reasons),
                 warnings=_sorted(verdict.warnings),
                 policy=self.bundle.digest,
+                policy_version=self.bundle.version,
                 engine=self.engine.name,
             )
         except ValidationError as error:
@@ -109,79 +115,6 @@ class Policy:
                 hint="the decision may have been made by another policy",
             )
         return explanation
-
-
-def record(
-    decision: Decision,
-    facts: ContractFacts | AttestationFacts,
-    *,
-    salt: bytes,
-    decision_id: str,
-    decided_at: int,
-    contract: str | None = None,
-    pipeline: str | None = None,
-    run: str | None = None,
-) -> DecisionRecord:
-    """Return a decision as the ledger keeps it: codes and digests, no values.
-
-    Args:
-        decision: What was decided.
-        facts: What it was decided from; its JSON and the salt go to who may replay it.
-        salt: At least 16 random bytes, so that nobody can find the facts by guessing.
-        decision_id: Unique id.
-        decided_at: Unix seconds.
-        contract: Digest of the contract; that of the facts unless given.
-        pipeline: Digest of the pipeline, if there is one.
-        run: Id of the run, if there is one.
-    """
-    return DecisionRecord(
-        decision_id=decision_id,
-        entrypoint=decision.entrypoint,
-        allow=decision.allow,
-        codes=tuple(sorted({reason.code for reason in decision.reasons})),
-        contract=contract or facts.contract.digest,
-        pipeline=pipeline,
-        run=run,
-        policy=decision.policy,
-        input_digest=_salted(facts.canonical(), salt),
-        engine=decision.engine,
-        decided_at=decided_at,
-    )
-
-
-def replay(
-    entry: DecisionRecord,
-    facts: bytes,
-    *,
-    salt: bytes,
-    bundle: Bundle,
-    engine: PolicyEngine | None = None,
-) -> Decision:
-    """Return the decision of a record, made again.
-
-    Raises:
-        PolicyError: if facts or bundle are others than those recorded, or decide otherwise.
-    """
-    got = _salted(facts, salt)
-    if got != entry.input_digest:
-        raise PolicyError(
-            f"decision {entry.decision_id}: expected facts of {entry.input_digest}, got {got}"
-        )
-    bundle.require(entry.policy)
-    decision = Policy(bundle, engine or RegorusEngine()).evaluate(entry.entrypoint, facts)
-    codes = tuple(sorted({reason.code for reason in decision.reasons}))
-    if (decision.allow, codes) != (entry.allow, entry.codes):
-        raise PolicyError(
-            f"decision {entry.decision_id}: recorded allow {entry.allow} with {list(entry.codes)}, "
-            f"replayed allow {decision.allow} with {list(codes)}"
-        )
-    return decision
-
-
-def _salted(facts: bytes, salt: bytes) -> str:
-    if len(salt) < MIN_SALT_BYTES:
-        raise PolicyError(f"salt: expected at least {MIN_SALT_BYTES} bytes, got {len(salt)}")
-    return sha256(salt + facts)
 
 
 def _judging(bundle: Bundle) -> dict[str, str]:

@@ -21,10 +21,11 @@ from ledger.trust import LogKeys
 from ledger.verify import VerifiedLog, verify_bundle
 from policies.accounting import PrivacyPlan, event_to_json, micro_epsilon, plan
 from policies.bundle import load_bundle
-from policies.decide import Policy, record
+from policies.decide import Policy
 from policies.dossier import Dossier, read_dossier
 from policies.facts import BudgetAfter, contract_facts, training_facts
 from policies.parameters import most_parameters
+from policies.record import record
 from policies.wire.base import Document
 from policies.wire.contract import Contract
 from policies.wire.pipeline import Pipeline

@@ -21,12 +21,20 @@ class RawReason(Wire):
     msg: str
 
 
+class JudgedBy(Wire):
+    """Which policy a decision says it was made by."""
+
+    id: str
+    version: str
+
+
 class Verdict(Wire):
     """What the entrypoint of a package evaluates to: all of this, and nothing else."""
 
     allow: bool
     reasons: tuple[RawReason, ...] = Field(max_length=MAX_REASONS)
     warnings: tuple[RawReason, ...] = Field(max_length=MAX_REASONS)
+    policy: JudgedBy
 
 
 class PolicyEngine(Protocol):

@@ -7,7 +7,12 @@ from typing import ClassVar
 
 from policies.attestation.maa import EvidenceClaims
 from policies.attestation.runtime import RELEASE_KEY, REPORT_KEY
-from policies.facts.contract import AttestationTerms, PolicyFacts, attestation_terms
+from policies.facts.contract import (
+    AttestationTerms,
+    PolicyFacts,
+    attestation_terms,
+    policy_terms,
+)
 from policies.facts.numbers import MICRO, Whole, microseconds
 from policies.wire.base import Document, Wire, sha256
 from policies.wire.contract import Contract
@@ -89,11 +94,7 @@ def attestation_facts(
         contract=TrustTerms(
             digest=contract.digest(),
             attestation=attestation_terms(contract.attestation),
-            policy=PolicyFacts(
-                id=contract.policy.id,
-                version=contract.policy.version,
-                digest=contract.policy.digest,
-            ),
+            policy=policy_terms(contract.policy),
         ),
         claims=ClaimFacts(
             issuer=claims.issuer,

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from policies.facts.numbers import MICRO, TRILLION, Whole, granted, microseconds
 from policies.wire.base import Document, Wire
-from policies.wire.contract import Attestation, Budget, Contract, Dataset, SealedFile
+from policies.wire.contract import Attestation, Budget, Contract, Dataset, PolicyRef, SealedFile
 from policies.wire.contract import Privacy as PrivacyTerms
 
 
@@ -74,12 +74,21 @@ class AttestationTerms(Wire):
     """Microseconds."""
 
 
+class PartyRuleFacts(Wire):
+    """Rules that a provider adds to the policy."""
+
+    provider: str
+    name: str
+    digest: str
+
+
 class PolicyFacts(Wire):
     """Which policy the parties agreed to be judged by."""
 
     id: str
     version: str
     digest: str
+    party_rules: tuple[PartyRuleFacts, ...]
 
 
 class Terms(Wire):
@@ -183,9 +192,7 @@ def _terms(contract: Contract) -> Terms:
         max_parameters=limits.max_parameters,
         metrics_on_private_data=limits.metrics_on_private_data,
         attestation=attestation_terms(contract.attestation),
-        policy=PolicyFacts(
-            id=contract.policy.id, version=contract.policy.version, digest=contract.policy.digest
-        ),
+        policy=policy_terms(contract.policy),
         recipient=contract.output.recipient,
     )
 
@@ -198,6 +205,19 @@ def attestation_terms(terms: Attestation) -> AttestationTerms:
         compliance=terms.compliance,
         minimum_guest_svn=terms.minimum_guest_svn,
         max_token_age=terms.max_token_age_seconds * MICRO,
+    )
+
+
+def policy_terms(policy: PolicyRef) -> PolicyFacts:
+    """Return which policy a contract agrees to, as the policies see it."""
+    return PolicyFacts(
+        id=policy.id,
+        version=policy.version,
+        digest=policy.digest,
+        party_rules=tuple(
+            PartyRuleFacts(provider=rule.provider, name=rule.name, digest=rule.digest)
+            for rule in policy.party_rules or ()
+        ),
     )
 
 

@@ -35,6 +35,8 @@ Hex32 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z")]
 Hex48 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{96}\z")]
 Name = Annotated[str, StringConstraints(pattern=r"\A[^\x00-\x1f\x7f]{1,200}\z")]
 """Text for people: one line, no control characters."""
+Version = Annotated[str, StringConstraints(pattern=r"\A\d{1,6}\.\d{1,6}\.\d{1,6}\z")]
+"""Version of a policy bundle."""
 Slug = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,126}\z")]
 
 _TIME = re.compile(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z\Z")

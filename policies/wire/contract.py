@@ -20,6 +20,7 @@ from policies.wire.base import (
     Name,
     Slug,
     UtcTime,
+    Version,
     Wire,
     load_json,
 )
@@ -148,12 +149,27 @@ class Attestation(Wire):
     max_token_age_seconds: int = Field(gt=0, le=86_400)
 
 
+class PartyRule(Wire):
+    """A provider's own rules, under which its data is lent."""
+
+    provider: Did
+    """One of the contract's data providers."""
+    name: Annotated[str, StringConstraints(pattern=r"\A[a-z][a-z0-9_]{0,30}\z")]
+    """Last part of the Rego package `depa.party.<name>`."""
+    digest: Digest
+    """SHA-256 of the module's text."""
+
+
 class PolicyRef(Wire):
     """The policy that all parties agreed to be judged by."""
 
     id: Literal["depa"]
-    version: Annotated[str, StringConstraints(pattern=r"\A\d+\.\d+\.\d+\z")]
+    version: Version
     digest: Digest
+    party_rules: tuple[PartyRule, ...] | None = Field(
+        default=None, min_length=1, max_length=_MAX_PARTIES
+    )
+    """Rules that providers add; they can deny and warn, and allow nothing."""
 
 
 class Output(Wire):

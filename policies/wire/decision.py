@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from policies.errors import DepaError
-from policies.wire.base import Digest, Document, Slug, Wire
+from policies.wire.base import Digest, Document, Slug, Version, Wire
 
 Code = Annotated[str, StringConstraints(pattern=r"\A[A-Z][A-Z0-9_]{2,63}\z")]
 Entrypoint = Literal["contract", "training", "attestation", "release"]
@@ -37,6 +37,7 @@ class Decision(Document):
     warnings: tuple[Reason, ...] = ()
     policy: Digest
     """Digest of the policy bundle that decided."""
+    policy_version: Version
     engine: Slug
 
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from policies.attestation.maa import EvidenceClaims
-from policies.bundle import load_bundle
+from policies.bundle import Bundle, build, load_bundle
 from policies.facts import (
     AttestationFacts,
     BudgetAfter,
@@ -179,6 +179,14 @@ def change(facts: dict[str, Any], pointer: str, value: Any = None, *, remove: bo
         node.append(value)
     else:
         node[key] = value
+
+
+def other_bundle() -> Bundle:
+    """Return the shipped policy under another version, and so under another digest."""
+    files = dict(load_bundle().files)
+    for path in ("codes.json", "depa/lib/policy.rego"):
+        files[path] = files[path].replace(b'"version": "1.0.0"', b'"version": "1.0.1"')
+    return build(files)
 
 
 def document(facts: dict[str, Any]) -> bytes:

@@ -1,31 +1,28 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 
 import pytest
 
-from policies.bundle import Bundle, build, load_bundle
-from policies.decide import Policy, record, replay
+from policies.bundle import Bundle, load_bundle
+from policies.decide import Policy
 from policies.engine import Verdict
-from policies.engine.protocol import RawReason
+from policies.engine.protocol import JudgedBy, RawReason
 from policies.errors import PolicyError
-from policies.wire.base import sha256
-from policies.wire.decision import Decision, DecisionRecord, Entrypoint
+from policies.wire.decision import Decision, Entrypoint
 from tests.unit.policies.good import (
-    NOW,
-    RUN,
     attestation_case,
     case,
     change,
     contract_case,
     document,
+    other_bundle,
     release_case,
     training_case,
 )
 
-SALT = bytes(range(16))
+SHIPPED = JudgedBy(id="depa", version=load_bundle().version)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +39,11 @@ class Answering:
         return self.verdict
 
 
-def answering(*, allow: bool, reasons: tuple[RawReason, ...] = ()) -> Policy:
-    return Policy(load_bundle(), Answering(Verdict(allow=allow, reasons=reasons, warnings=())))
-
-
-def other_bundle() -> Bundle:
-    codes = load_bundle().files["codes.json"].replace(b'"1.0.0"', b'"1.0.1"')
-    return build({**load_bundle().files, "codes.json": codes})
+def answering(
+    *, allow: bool, reasons: tuple[RawReason, ...] = (), policy: JudgedBy = SHIPPED
+) -> Policy:
+    verdict = Verdict(allow=allow, reasons=reasons, warnings=(), policy=policy)
+    return Policy(load_bundle(), Answering(verdict))
 
 
 @pytest.mark.parametrize("facts", [contract_case, training_case, attestation_case, release_case])
@@ -73,6 +68,7 @@ def test_facts_cannot_say_which_policy_judges(policy: Policy) -> None:
 def test_a_decision_names_policy_and_engine(policy: Policy) -> None:
     decision = policy.training(training_case())
     assert decision.policy == load_bundle().digest
+    assert decision.policy_version == load_bundle().version
     assert decision.engine.startswith("regorus-")
     assert Decision.parse(decision.canonical()) == decision
 
@@ -104,6 +100,13 @@ def test_denying_without_a_reason_is_an_error() -> None:
         answering(allow=False).contract(contract_case())
 
 
+@pytest.mark.parametrize("other", [("other", SHIPPED.version), ("depa", "9.9.9")])
+def test_a_decision_of_another_policy_is_an_error(other: tuple[str, str]) -> None:
+    judged_by = JudgedBy(id=other[0], version=other[1])
+    with pytest.raises(PolicyError, match=f"got one of {' '.join(other)}"):
+        answering(allow=True, policy=judged_by).contract(contract_case())
+
+
 def test_a_malformed_reason_is_an_error() -> None:
     reason = RawReason(code="not a code", path="", msg="why")
     with pytest.raises(PolicyError, match="well-formed reasons"):
@@ -129,71 +132,3 @@ def test_every_code_is_explained_with_who_can_fix_it(policy: Policy) -> None:
 def test_an_unknown_code_is_an_error(policy: Policy) -> None:
     with pytest.raises(PolicyError, match="got 'NO_SUCH_CODE'"):
         policy.explain("NO_SUCH_CODE")
-
-
-def recorded(policy: Policy) -> tuple[DecisionRecord, bytes]:
-    facts = training_case()
-    entry = record(
-        policy.training(facts),
-        facts,
-        salt=SALT,
-        decision_id="dec-1",
-        pipeline=facts.pipeline.digest,
-        run=RUN,
-        decided_at=NOW,
-    )
-    return entry, facts.canonical()
-
-
-def test_a_record_holds_digests_and_no_values(policy: Policy) -> None:
-    entry, facts = recorded(policy)
-    assert entry.input_digest == sha256(SALT + facts)
-    assert entry.contract == json.loads(facts)["contract"]["digest"]
-    for secret in (b"mri-a", b"dice_score", b"did:x509", b"https://"):
-        assert secret in facts
-        assert secret not in entry.canonical()
-
-
-def test_a_record_lists_each_code_once(policy: Policy) -> None:
-    facts = training_case().model_copy(update={"executed": False, "revoked_by": ("a", "b")})
-    decision = policy.training(facts)
-    entry = record(decision, facts, salt=SALT, decision_id="dec-2", decided_at=NOW)
-    assert len(decision.reasons) == 3
-    assert entry.codes == ("CONTRACT_NOT_EXECUTED", "CONTRACT_REVOKED")
-
-
-def test_a_recorded_decision_can_be_made_again(policy: Policy) -> None:
-    entry, facts = recorded(policy)
-    again = replay(entry, facts, salt=SALT, bundle=load_bundle())
-    assert again == policy.training(training_case())
-
-
-def test_a_short_salt_is_an_error(policy: Policy) -> None:
-    facts = contract_case()
-    with pytest.raises(PolicyError, match="salt: expected at least 16 bytes, got 8"):
-        record(policy.contract(facts), facts, salt=bytes(8), decision_id="d", decided_at=NOW)
-
-
-def test_a_replay_with_other_facts_is_refused(policy: Policy) -> None:
-    entry, facts = recorded(policy)
-    with pytest.raises(PolicyError, match="expected facts of"):
-        replay(entry, facts.replace(b"mri-a", b"mri-x"), salt=SALT, bundle=load_bundle())
-
-
-def test_a_replay_with_another_salt_is_refused(policy: Policy) -> None:
-    entry, facts = recorded(policy)
-    with pytest.raises(PolicyError, match="expected facts of"):
-        replay(entry, facts, salt=SALT[::-1], bundle=load_bundle())
-
-
-def test_a_replay_with_another_policy_is_refused(policy: Policy) -> None:
-    entry, facts = recorded(policy)
-    with pytest.raises(PolicyError, match="policy bundle: expected"):
-        replay(entry, facts, salt=SALT, bundle=other_bundle())
-
-
-@pytest.mark.parametrize("forged", [{"allow": False}, {"codes": ("EPSILON_EXCEEDED",)}])
-def test_a_forged_record_does_not_replay(policy: Policy, forged: dict[str, object]) -> None:
-    entry, facts = recorded(policy)
-    with pytest.raises(PolicyError, match="replayed allow True"):
-        replay(entry.model_copy(update=forged), facts, salt=SALT, bundle=load_bundle())

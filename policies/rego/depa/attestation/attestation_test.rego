@@ -37,7 +37,7 @@ refused := {
 }
 
 test_good_evidence_is_allowed if {
-	decide([]) == {"allow": true, "reasons": set(), "warnings": set()}
+	decide([]) == {"allow": true, "reasons": set(), "warnings": set(), "policy": data.depa.lib.identity}
 }
 
 test_each_change_is_refused_for_its_reason if {

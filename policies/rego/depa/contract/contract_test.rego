@@ -61,7 +61,7 @@ refused := {
 }
 
 test_a_good_contract_is_allowed if {
-	decide([]) == {"allow": true, "reasons": set(), "warnings": set()}
+	decide([]) == {"allow": true, "reasons": set(), "warnings": set(), "policy": data.depa.lib.identity}
 }
 
 test_each_change_is_refused_for_its_reason if {

@@ -10,8 +10,8 @@ import data.depa.lib
 # METADATA
 # title: Decision about a contract
 # entrypoint: true
-# scope: rule
-decision := {"allow": allow, "reasons": deny, "warnings": warn}
+# scope: document
+decision := {"allow": allow, "reasons": deny, "warnings": warn, "policy": data.depa.lib.identity}
 
 default allow := false
 

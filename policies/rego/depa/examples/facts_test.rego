@@ -32,6 +32,8 @@ sealed(id, provider, vault) := {
 
 dataset(id, provider, vault) := object.union(sealed(id, provider, vault), {"units": 200})
 
+party_rule := {"provider": "did:a", "name": "a", "digest": digest("7")}
+
 terms := {
 	"digest": digest("c"),
 	"schemaVersion": "1.0",
@@ -58,7 +60,7 @@ terms := {
 		"minimumGuestSvn": 2,
 		"maxTokenAge": 600000000,
 	},
-	"policy": {"id": "depa", "version": "1.0.0", "digest": digest("b")},
+	"policy": {"id": "depa", "version": "1.0.0", "digest": digest("b"), "partyRules": [party_rule]},
 	"recipient": "did:tdc",
 }
 

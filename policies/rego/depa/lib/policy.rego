@@ -3,6 +3,9 @@
 # description: The policy that judges must be the one that was agreed to; and which rooms are trusted.
 package depa.lib
 
+# What every decision says it was made by; the version is that of codes.json.
+identity := {"id": "depa", "version": "1.0.0"}
+
 # Digest of the bundle these rules come from, as its loader computed it.
 judging := input.bundle.digest
 
@@ -12,8 +15,8 @@ policy_mismatch contains reason("POLICY_MISMATCH", "/policy/digest", msg) if {
 }
 
 policy_mismatch contains reason("POLICY_MISMATCH", "/policy/id", msg) if {
-	input.contract.policy.id != "depa"
-	msg := sprintf("the contract agrees to policy %v, judged by depa", [input.contract.policy.id])
+	input.contract.policy.id != identity.id
+	msg := sprintf("the contract agrees to policy %v, judged by %v", [input.contract.policy.id, identity.id])
 }
 
 policy_complete if {
@@ -21,6 +24,12 @@ policy_complete if {
 	is_digest(input.contract.policy.digest)
 	is_text(input.contract.policy.id)
 	is_text(input.contract.policy.version)
+	is_array(input.contract.policy.partyRules)
+	every rule in input.contract.policy.partyRules {
+		is_text(rule.provider)
+		is_text(rule.name)
+		is_digest(rule.digest)
+	}
 }
 
 trust_complete if {

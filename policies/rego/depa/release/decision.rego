@@ -11,8 +11,8 @@ import data.depa.lib
 # METADATA
 # title: Decision about a release of keys
 # entrypoint: true
-# scope: rule
-decision := {"allow": allow, "reasons": deny, "warnings": warn}
+# scope: document
+decision := {"allow": allow, "reasons": deny, "warnings": warn, "policy": data.depa.lib.identity}
 
 default allow := false
 

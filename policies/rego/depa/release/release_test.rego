@@ -49,7 +49,7 @@ refused := {
 }
 
 test_a_good_release_is_allowed if {
-	decide([]) == {"allow": true, "reasons": set(), "warnings": set()}
+	decide([]) == {"allow": true, "reasons": set(), "warnings": set(), "policy": data.depa.lib.identity}
 }
 
 test_the_same_request_may_be_repeated if {

@@ -80,7 +80,7 @@ refused := {
 }
 
 test_a_good_pipeline_is_allowed if {
-	decide([]) == {"allow": true, "reasons": set(), "warnings": set()}
+	decide([]) == {"allow": true, "reasons": set(), "warnings": set(), "policy": data.depa.lib.identity}
 }
 
 test_one_data_set_needs_no_join if {

@@ -11,7 +11,8 @@ from policies.errors import PolicyError
 from tests.unit.policies.good import case, document
 
 CODES = b'{"version":"1.0.0","codes":{}}'
-ALLOW = '{"allow": true, "reasons": [], "warnings": []}'
+BY = '"policy": {"id": "depa", "version": "1.0.0"}'
+ALLOW = f'{{"allow": true, "reasons": [], "warnings": [], {BY}}}'
 
 
 def bundle_of(text: str) -> Bundle:
@@ -41,10 +42,17 @@ def test_nothing_is_left_over_from_the_decision_before() -> None:
         (f"decision := {ALLOW} if input.missing", "got no result or another shape"),
         ("decision := true", "got no result or another shape"),
         ('decision := {"allow": true}', "got no result or another shape"),
-        ('decision := {"allow": "yes", "reasons": [], "warnings": []}', "another shape"),
-        ('decision := {"allow": 1, "reasons": [], "warnings": []}', "another shape"),
-        ('decision := {"allow": true, "reasons": [], "warnings": [], "x": 1}', "another shape"),
-        ('decision := {"allow": false, "reasons": ["no"], "warnings": []}', "another shape"),
+        ('decision := {"allow": true, "reasons": [], "warnings": []}', "another"),
+        (f'decision := {{"allow": "yes", "reasons": [], "warnings": [], {BY}}}', "another"),
+        (f'decision := {{"allow": 1, "reasons": [], "warnings": [], {BY}}}', "another"),
+        (
+            f'decision := {{"allow": true, "reasons": [], "warnings": [], {BY}, "x": 1}}',
+            "another shape",
+        ),
+        (
+            f'decision := {{"allow": false, "reasons": ["no"], "warnings": [], {BY}}}',
+            "another shape",
+        ),
         ("decision := time.no_such_function(1)", "could not find function"),
         (f"decision := {ALLOW} if 1 / input.zero == 1", "divide by zero"),
         ("decision := to_number(input.text)", "could not parse"),
