@@ -61,8 +61,8 @@ class Module:
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
-    """Return the Rego files and `codes.json` of a policy folder, tests included, by path."""
-    found = sorted([*folder.glob("depa/**/*.rego"), *folder.glob("*.json")])
+    """Return the Rego and JSON files of a policy folder, tests included, by path."""
+    found = sorted([*folder.rglob("*.rego"), *folder.rglob("*.json")])
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,27 @@ def test_the_shipped_policies_are_sound() -> None:
         ("div(a, b) := a - b", "names"),
         ('deny contains 1 if sprintf("%d", [input.now]) == "x"', "formats"),
         ("deny contains 1 if lib.judging", "imports"),
+        ("deny contains 1 if data.depa.contract.nothing", "references"),
+        ("deny contains 1 if data.elsewhere.list[input.x]", "references"),
+        ("deny contains 1 if data[input.x]", "references"),
+        ("deny contains 1 if data.depa[input.x]", "references"),
+        ("deny contains 1 if data.depa.examples.now == 1", "references"),
+        ("deny contains 1 if input.a / input.b == 1", "division"),
+        ("half(a) := (a - (a % 3)) / 2", "division"),
+        ("deny contains 1 if array.flatten([input.a])", "builtins"),
+        ('deny contains 1 if uuid.rfc4122("x") == "y"', "builtins"),
+        ('deny contains 1 if trace("x")', "builtins"),
+        ("deny contains 1 if input.a", "codes"),
+        ('deny contains {"code": "CONTRACT_EXPIRED"} if input.a', "codes"),
+        ('deny contains lib.reason(input.code, "", "x") if input.a', "codes"),
+        ('deny contains lib.reason("CONTRACT_EXPIRED", "window", "x") if input.a', "codes"),
+        ("allow if input.backdoor", "entrypoints"),
+        ("allow if {\n\tcount(deny) == 0\n\tcomplete\n}", "entrypoints"),
+        ("test_itself if true", "tests"),
+        ("# blanks behind \nhelper if input.a", "text"),
+        ("deny contains 1 if {\n    input.a\n}", "text"),
+        ('deny contains 1 if $"{input.a}" == "x"', "syntax"),
+        ("deny contains 1 if input.package.x == 1", "names"),
         ("deny contains 1 if {", "syntax"),
     ],
 )
@@ -75,6 +97,7 @@ def test_a_planted_violation_is_found(rule: str, check: str) -> None:
         (HEAD.replace("data.depa.lib", "future.keywords.not"), "imports"),
         (HEAD + "# METADATA\n# entrypoint: true\ndeny contains 1 if input.x\n", "entrypoints"),
         (HEAD + "decision := 1\n", "entrypoints"),
+        (HEAD.replace("data.depa.lib", "rego.v1"), "imports"),
     ],
 )
 def test_a_planted_file_is_found(text: str, check: str) -> None:
@@ -87,13 +110,35 @@ def test_an_undefined_name_fails_the_tests() -> None:
 
 
 def test_bound_arguments_and_named_rules_may_be_negated() -> None:
-    rule = "deny contains 1 if {\n\tunit := input.unit\n\tnot is_unit(unit)\n\tnot complete\n}\n"
-    assert planted(HEAD + rule) == set()
+    reason = 'lib.reason("CONTRACT_EXPIRED", "", "x")'
+    body = "{\n\tunit := input.unit\n\tnot is_unit(unit)\n\tnot complete\n}\n"
+    assert planted(f"{HEAD}deny contains {reason} if {body}") == set()
 
 
 def test_text_that_is_not_utf8_is_found() -> None:
     found = [str(finding) for finding in lint({"depa/contract/a.rego": b"\xff"})]
     assert "depa/contract/a.rego:1: text: is not UTF-8" in found
+
+
+@pytest.mark.parametrize(
+    ("line", "other"),
+    [
+        ("# scope: document\n", "# scope: rule\n"),
+        ("# entrypoint: true\n", "# entrypoint: false\n"),
+        ("# title: Decision about a release of keys\n", ""),
+        ('"reasons": deny', '"reasons": set()'),
+        ('"allow": allow', '"allow": true'),
+        ("\tcount(deny) == 0\n", ""),
+        ("\tcount(deny) == 0\n", "\tcount(deny) == 1\n"),
+        ("\tcount(deny) == 0\n\tcomplete\n", "\tcount(deny) == 0\n"),
+    ],
+)
+def test_an_entrypoint_that_answers_otherwise_is_found(line: str, other: str) -> None:
+    files = read_folder(FOLDER)
+    path = "depa/release/decision.rego"
+    assert line.encode() in files[path]
+    files[path] = files[path].replace(line.encode(), other.encode(), 1)
+    assert "entrypoints" in {finding.check for finding in lint(files) if finding.path == path}
 
 
 @pytest.mark.parametrize(
@@ -113,11 +158,74 @@ def test_a_package_without_its_frame_is_found(line: str, check: str) -> None:
     assert check in {finding.check for finding in lint(files) if finding.path == path}
 
 
-def test_an_explanation_that_no_rule_needs_is_found() -> None:
+def codes_with(code: str, entry: object) -> list[str]:
+    """Return what is found in the shipped policies with one explanation more."""
     files = read_folder(FOLDER)
-    extra = b'"codes": {"UNHEARD_OF": {"severity": "deny"},'
-    files["codes.json"] = files["codes.json"].replace(b'"codes": {', extra)
-    assert [str(f) for f in lint(files)] == ["codes.json:1: codes: UNHEARD_OF is given by no rule"]
+    book = json.loads(files["codes.json"])
+    book["codes"] = dict(sorted({**book["codes"], code: entry}.items()))
+    return [str(found) for found in lint({**files, "codes.json": json.dumps(book).encode()})]
+
+
+def test_an_explanation_that_no_rule_needs_is_found() -> None:
+    entry = {"title": "t", "severity": "deny", "fixedBy": ["tdc"], "remedy": "r"}
+    assert codes_with("UNHEARD_OF", entry) == [
+        "codes.json:1: codes: UNHEARD_OF is given by no rule"
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"remedy": ""},
+        {"title": None},
+        {"severity": "maybe"},
+        {"fixedBy": []},
+        {"fixedBy": ["nobody"]},
+        {"fixedBy": "tdc"},
+        {"docs": "x"},
+    ],
+)
+def test_an_explanation_that_explains_nothing_is_found(change: dict[str, object]) -> None:
+    entry = json.loads(read_folder(FOLDER)["codes.json"])["codes"]["CONTRACT_EXPIRED"]
+    assert codes_with("CONTRACT_EXPIRED", entry) == []
+    found = codes_with("CONTRACT_EXPIRED", {**entry, **change})
+    assert any(line.startswith("codes.json:1: codes: CONTRACT_EXPIRED") for line in found)
+
+
+def test_codes_out_of_order_are_found() -> None:
+    files = read_folder(FOLDER)
+    book = json.loads(files["codes.json"])
+    book["codes"] = dict(sorted(book["codes"].items(), reverse=True))
+    found = lint({**files, "codes.json": json.dumps(book).encode()})
+    assert [finding.message for finding in found] == ["the codes are not sorted"]
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"codes": []}'])
+def test_codes_that_cannot_be_read_are_found(data: bytes) -> None:
+    found = {str(f) for f in lint({**read_folder(FOLDER), "codes.json": data})}
+    assert "codes.json:1: codes: is not a JSON object with version and codes" in found
+
+
+@pytest.mark.parametrize("path", ["other/a.rego", "depa/data.json", "data.json", "a.rego"])
+def test_a_file_outside_of_the_bundle_is_found(path: str) -> None:
+    text = b"# METADATA\n# title: T\npackage other\n" if path.endswith(".rego") else b"{}"
+    found = [f for f in lint({**read_folder(FOLDER), path: text}) if f.path == path]
+    assert "package" in {finding.check for finding in found}
+
+
+def test_a_folder_is_read_with_what_does_not_belong_there(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.rego").write_text("package other\n")
+    assert set(read_folder(tmp_path)) == {"other/a.rego"}
+
+
+def test_a_test_that_is_hidden_by_another_is_found() -> None:
+    files = read_folder(FOLDER)
+    path = "depa/release/release_test.rego"
+    files[path] += b"\ntest_twice if true\n\ntest_twice if false\n"
+    found = [finding for finding in lint(files) if finding.path == path]
+    assert {finding.check for finding in found} == {"tests"}
+    assert len(found) == 2
 
 
 def test_a_package_without_tests_is_found() -> None:
