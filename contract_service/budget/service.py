@@ -24,7 +24,8 @@ from policies import accounting
 from policies.errors import BudgetError, DocumentError, Problem
 from policies.facts import BudgetAfter
 from policies.wire.base import canonical_json
-from policies.wire.contract import Budget, Contract, Dataset, Privacy
+from policies.wire.constraints import Budget, Privacy
+from policies.wire.contract import Contract, Dataset
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import BudgetBooking, Charge, Spent
 

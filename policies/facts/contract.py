@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from policies.facts.numbers import MICRO, TRILLION, Whole, granted, microseconds
 from policies.wire.base import Document, Wire
-from policies.wire.contract import Attestation, Budget, Contract, Dataset, PolicyRef, SealedFile
-from policies.wire.contract import Privacy as PrivacyTerms
+from policies.wire.constraints import Budget
+from policies.wire.constraints import Privacy as PrivacyTerms
+from policies.wire.contract import Attestation, Contract, Dataset, PolicyRef, SealedFile
 
 
 class Key(Wire):

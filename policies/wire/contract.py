@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -24,8 +23,8 @@ from policies.wire.base import (
     Wire,
     load_json,
 )
+from policies.wire.constraints import MAX_PARTIES, Constraints, Privacy
 
-_MAX_PARTIES = 64
 _PLACEHOLDER = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|<[A-Z_ ]+>")
 
 
@@ -39,20 +38,8 @@ def _url(value: str) -> str:
     return value
 
 
-def _decimals(places: int) -> AfterValidator:
-    def check(value: float) -> float:
-        exponent = Decimal(repr(value)).as_tuple().exponent
-        if isinstance(exponent, int) and exponent < -places:
-            raise ValueError(f"has more than {places} decimals")
-        return value
-
-    return AfterValidator(check)
-
-
 Url = Annotated[str, StringConstraints(min_length=8, max_length=1000), AfterValidator(_url)]
 HttpsUrl = Annotated[Url, StringConstraints(pattern=r"\Ahttps://")]
-Epsilon = Annotated[float, Field(gt=0, le=100), _decimals(6)]
-Delta = Annotated[float, Field(gt=0, lt=1), _decimals(12)]
 
 
 class Party(Wire):
@@ -92,51 +79,6 @@ class Dataset(SealedFile):
     format: Literal["slices", "arrays"]
 
 
-class Budget(Wire):
-    """A privacy budget."""
-
-    epsilon: Epsilon
-    delta: Delta
-
-
-class Privacy(Wire):
-    """What training on one data set may cost its data subjects."""
-
-    dataset: Slug
-    run: Budget
-    """The most that one run may spend."""
-    total: Budget
-    """The most that all runs of this contract's consumer together may spend."""
-    overall: Budget
-    """The most that all consumers together may spend."""
-    unit: Literal["patient", "record"]
-    adjacency: Literal["add-remove", "replace-one"]
-    max_grad_norm: float = Field(gt=0, le=1000)
-    """The largest clipping norm."""
-    max_steps: int = Field(gt=0, le=10**7)
-
-
-class DataUse(Wire):
-    """What may be done with one data set."""
-
-    dataset: Slug
-    join: bool
-    """Whether it may be joined with the other data sets of the contract."""
-    private_only: bool = True
-    """Whether every stage that reads it must be differentially private."""
-
-
-class Constraints(Wire):
-    """The limits that the policy enforces."""
-
-    privacy: tuple[Privacy, ...] = Field(min_length=1, max_length=_MAX_PARTIES)
-    data_use: tuple[DataUse, ...] = Field(min_length=1, max_length=_MAX_PARTIES)
-    models: tuple[Literal["unet2d", "onnx"], ...] = Field(min_length=1, max_length=8)
-    max_parameters: int = Field(gt=0, le=10**10)
-    metrics_on_private_data: Literal["withheld"] = "withheld"
-    """No loss or metric of private data leaves the clean room."""
-
-
 class Attestation(Wire):
     """Which clean rooms are trusted."""
 
@@ -167,7 +109,7 @@ class PolicyRef(Wire):
     version: Version
     digest: Digest
     party_rules: tuple[PartyRule, ...] | None = Field(
-        default=None, min_length=1, max_length=_MAX_PARTIES
+        default=None, min_length=1, max_length=MAX_PARTIES
     )
     """Rules that providers add; they can deny and warn, and allow nothing."""
 
@@ -202,11 +144,11 @@ class Contract(Document):
     expiry_time: UtcTime
     tdc: Party
     """Training data consumer: the model's developer."""
-    tdps: tuple[Party, ...] = Field(min_length=1, max_length=_MAX_PARTIES)
+    tdps: tuple[Party, ...] = Field(min_length=1, max_length=MAX_PARTIES)
     """Training data providers."""
     ccrp: Party
     """Provider of the confidential clean room."""
-    datasets: tuple[Dataset, ...] = Field(min_length=1, max_length=_MAX_PARTIES)
+    datasets: tuple[Dataset, ...] = Field(min_length=1, max_length=MAX_PARTIES)
     base_models: tuple[SealedFile, ...] = Field(default=(), max_length=8)
     """Weights to start from, sealed by the consumer."""
     constraints: Constraints

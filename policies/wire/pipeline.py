@@ -14,7 +14,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from policies.errors import DocumentError, Problem
 from policies.wire.base import Digest, Document, Name, Slug, Wire, load_json
-from policies.wire.contract import Delta, Epsilon
+from policies.wire.choices import Metric, OutputFormat
+from policies.wire.constraints import Delta, Epsilon
 from policies.wire.losses import Loss
 from policies.wire.optimisers import Averaging, Optimizer, Scheduler
 
@@ -24,15 +25,6 @@ _MAX_SIDE = 1024
 _MAX_DATASETS = 64
 
 Side = Annotated[int, Field(ge=8, le=_MAX_SIDE)]
-Metric = Literal[
-    "dice_score",
-    "jaccard_index",
-    "accuracy",
-    "f1_score",
-    "precision",
-    "recall",
-    "confusion_matrix",
-]
 _METRICS_OF: dict[str, frozenset[str]] = {
     "segmentation": frozenset({"dice_score", "jaccard_index", "precision", "recall"}),
     "classification": frozenset(
@@ -151,7 +143,7 @@ class TrainDlConfig(Wire):
     task_type: Literal["segmentation", "classification"]
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which a pixel counts as found."""
-    output: Literal["safetensors", "onnx"]
+    output: OutputFormat
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

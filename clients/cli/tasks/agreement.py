@@ -9,7 +9,8 @@ from clients.cli.command import Session
 from clients.cli.files import read_bytes
 from clients.cli.tasks.service import connect
 from policies.facts import ContractFacts, contract_facts
-from policies.wire.contract import Contract, Privacy
+from policies.wire.constraints import Privacy
+from policies.wire.contract import Contract
 
 _DIGEST = "sha256:"
 _TIME = "%Y-%m-%d %H:%M"

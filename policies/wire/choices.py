@@ -1,0 +1,17 @@
+"""The closed lists that a contract grants from and a pipeline chooses from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+ModelKind = Literal["unet2d", "onnx"]
+Metric = Literal[
+    "dice_score",
+    "jaccard_index",
+    "accuracy",
+    "f1_score",
+    "precision",
+    "recall",
+    "confusion_matrix",
+]
+OutputFormat = Literal["safetensors", "onnx"]
