@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -43,6 +44,14 @@ _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _MIN_RSA_BITS = 2048
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+
+@dataclass(frozen=True)
+class Validity:
+    """A period, both ends included, in seconds since 1970 (UTC)."""
+
+    starts_at: int
+    ends_at: int
 
 
 def load_chain(chain: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
@@ -130,6 +139,21 @@ def check_chain_validity(chain: Sequence[bytes], *, at: int) -> None:
                 expected=f"{start.isoformat()} to {end.isoformat()}",
                 got=moment.isoformat(),
             )
+
+
+def chain_validity(chain: Sequence[bytes]) -> Validity:
+    """Return the period in which every certificate of `chain` is valid.
+
+    It is empty, ending before it starts, if there is no such moment.
+
+    Raises:
+        FormatError: If there are no certificates or too many, or one is none.
+    """
+    certificates = load_chain(chain)
+    return Validity(
+        max(int(each.not_valid_before_utc.timestamp()) for each in certificates),
+        min(int(each.not_valid_after_utc.timestamp()) for each in certificates),
+    )
 
 
 def may_sign(certificate: x509.Certificate) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ledger import cbor, cose
-from ledger.chain import check_chain_validity
+from ledger.chain import Validity, chain_validity, check_chain_validity
 from ledger.did import resolve_did
 from ledger.errors import FormatError, VerificationError
 from ledger.merkle import leaf_hash
@@ -136,6 +136,11 @@ class Statement:
     def payload_digest(self) -> str:
         """The payload hash as documents write it: `sha256:` and 64 hexadecimal digits."""
         return "sha256:" + self.payload_hash.hex()
+
+    @property
+    def key_validity(self) -> Validity:
+        """When the issuer's key may sign: always, for a key without certificates."""
+        return chain_validity(self.x5chain) if self.x5chain else Validity(0, _MAX_TIME)
 
 
 def content_type(kind: str) -> str:

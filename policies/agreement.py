@@ -76,7 +76,7 @@ def verify_agreement(dossier: Dossier, *, run: str, policy: Policy, now: int) ->
     facts = training_facts(
         contract_facts(
             dossier.contract,
-            signatures=dossier.signed_at,
+            signatures=dossier.signatures,
             executed=True,
             revoked_by=dossier.revoked_by,
             now=now,

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from ledger.statement import Statement
 from ledger.verify import VerifiedLog
 from policies.errors import DepaError, DocumentError
+from policies.facts import Signed
 from policies.wire.base import Document, load_json, sha256
 from policies.wire.contract import Contract, Party, contract_urn
 from policies.wire.decision import DecisionRecord
@@ -92,9 +93,9 @@ class Dossier:
         return tuple(item.statement.issuer for item in self.revocations)
 
     @property
-    def signed_at(self) -> dict[str, int]:
-        """When each party signed, Unix seconds by its own clock."""
-        return {did: consent.statement.issued_at for did, consent in self.consents.items()}
+    def signatures(self) -> dict[str, Signed]:
+        """When each party signed, and when its key could."""
+        return {did: Signed.by(consent.statement) for did, consent in self.consents.items()}
 
     def document(self, digest: str, *, what: str) -> bytes:
         """Return a document's bytes by digest.

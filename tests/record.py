@@ -23,7 +23,7 @@ from policies.accounting import PrivacyPlan, event_to_json, micro_epsilon, plan
 from policies.bundle import load_bundle
 from policies.decide import Policy
 from policies.dossier import Dossier, read_dossier
-from policies.facts import BudgetAfter, contract_facts, training_facts
+from policies.facts import BudgetAfter, Signed, contract_facts, training_facts
 from policies.parameters import most_parameters
 from policies.record import record
 from policies.wire.base import Document
@@ -164,7 +164,9 @@ class _Writer:
         facts = training_facts(
             contract_facts(
                 self.contract,
-                signatures={party.id: NOW - 10 for party in self.contract.parties},
+                signatures={
+                    party.id: Signed(NOW - 10, NOW - 10, NOW) for party in self.contract.parties
+                },
                 executed=True,
                 revoked_by=(),
                 now=NOW,

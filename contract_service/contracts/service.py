@@ -90,8 +90,10 @@ class Contracts:
             if leaf is None:
                 _check_open(row, parties, now=now)
                 leaf = self._context.record.owe(session, statement)
+                period = statement.key_validity
                 for party in mine:
                     party.signature_leaf, party.signed_at = leaf, statement.issued_at
+                    party.key_valid_from, party.key_valid_until = period.starts_at, period.ends_at
                     session.add(party)
                 if not missing(parties):
                     self._execute(session, row, parties, now=now)

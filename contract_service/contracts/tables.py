@@ -37,6 +37,9 @@ class ContractPartyRow(SQLModel, table=True):
     signature_leaf: str | None = None
     """Leaf hash of its signature statement."""
     signed_at: int | None = Field(default=None, sa_type=BigInteger)
+    key_valid_from: int | None = Field(default=None, sa_type=BigInteger)
+    key_valid_until: int | None = Field(default=None, sa_type=BigInteger)
+    """When the certificates of the key that signed are valid."""
 
 
 class ContractDatasetRow(SQLModel, table=True):

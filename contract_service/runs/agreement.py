@@ -8,7 +8,7 @@ from contract_service.audit.tables import DocumentRow
 from contract_service.contracts.rows import parties_of
 from contract_service.contracts.tables import ContractRow
 from contract_service.runs.tables import RunRow
-from policies.facts import ContractFacts, contract_facts
+from policies.facts import ContractFacts, Signed, contract_facts
 from policies.wire.contract import Contract
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import Approval
@@ -38,7 +38,10 @@ def agreement_of(session: Session, contract: Contract, *, now: int) -> ContractF
     return contract_facts(
         contract,
         signatures={
-            party.did: party.signed_at
+            # A row without a period would be of a key that was never valid.
+            party.did: Signed(
+                party.signed_at, party.key_valid_from or 0, party.key_valid_until or 0
+            )
             for party in parties_of(session, digest)
             if party.signed_at is not None
         },

@@ -8,6 +8,7 @@ claims are those of a token that was checked. Facts hold no tokens and no floati
 from policies.facts.attestation import AttestationFacts, attestation_facts
 from policies.facts.contract import ContractFacts, contract_facts
 from policies.facts.release import ReleaseFacts, release_facts
+from policies.facts.signature import Signed
 from policies.facts.training import BudgetAfter, TrainingFacts, training_facts
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "BudgetAfter",
     "ContractFacts",
     "ReleaseFacts",
+    "Signed",
     "TrainingFacts",
     "attestation_facts",
     "contract_facts",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from policies.facts.numbers import MICRO, TRILLION, Whole, granted, microseconds
+from policies.facts.signature import Signature, Signed, signature_facts
 from policies.wire.base import Document, Wire
 from policies.wire.constraints import Budget
 from policies.wire.constraints import Privacy as PrivacyTerms
@@ -116,13 +117,6 @@ class Terms(Wire):
     """Who can open the trained model."""
 
 
-class Signature(Wire):
-    """A party's signature over the contract that was found good, its chain valid at `signed_at`."""
-
-    signer: str
-    signed_at: Whole
-
-
 class ContractFacts(Document):
     """A contract, who has signed it and what happened to it since."""
 
@@ -141,7 +135,7 @@ class ContractFacts(Document):
 def contract_facts(
     contract: Contract,
     *,
-    signatures: Mapping[str, int],
+    signatures: Mapping[str, Signed],
     executed: bool,
     revoked_by: Sequence[str],
     now: int,
@@ -151,8 +145,8 @@ def contract_facts(
 
     Args:
         contract: The contract.
-        signatures: Unix seconds of signing per signer. The caller MUST have verified each
-            signature over this contract and that the signer's chain was valid at that time.
+        signatures: Signatures by their signer. The caller MUST have verified each over this
+            contract; whether its key was valid at that time is for the policy.
         executed: Whether the ledger holds the statement that all parties have signed.
         revoked_by: Parties whose verified revocations the ledger holds.
         now: Unix seconds.
@@ -161,10 +155,7 @@ def contract_facts(
     return ContractFacts(
         now=now * MICRO,
         contract=_terms(contract),
-        signatures=tuple(
-            Signature(signer=signer, signed_at=at * MICRO)
-            for signer, at in sorted(signatures.items())
-        ),
+        signatures=signature_facts(signatures),
         executed=executed,
         revoked_by=tuple(sorted(revoked_by)),
         superseded_by=tuple(sorted(superseded_by)),

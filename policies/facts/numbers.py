@@ -18,7 +18,8 @@ MICRO = 1_000_000
 TRILLION = 1_000_000_000_000
 
 # RFC 8785 refuses integers that a double cannot hold exactly.
-Whole = Annotated[int, Field(ge=0, le=2**53 - 1)]
+LARGEST = 2**53 - 1
+Whole = Annotated[int, Field(ge=0, le=LARGEST)]
 
 
 def microseconds(instant: datetime) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from clients.api.errors import NetworkError, RefusedError, ServiceError
+from contract_service.contracts.tables import ContractPartyRow
 from policies.wire.base import sha256
 from policies.wire.run import Progress
 from tests.service.crash import record_of, spent
@@ -65,6 +66,24 @@ def test_no_run_is_approved_before_all_have_signed(world: World) -> None:
     with pytest.raises(RefusedError) as error:
         world.client().submit(pipeline(agreed))
     assert "SIGNATURE_MISSING" in codes(error)
+
+
+@pytest.mark.parametrize("period", [(None, None), (0, 1)])
+def test_no_run_is_approved_when_a_party_signed_with_a_key_that_was_not_valid(
+    world: World, period: tuple[int | None, int | None]
+) -> None:
+    agreed = world.executed()
+    with world.app.state.services.context.database.write() as session:
+        row = session.get_one(ContractPartyRow, (agreed.digest(), 1))
+        assert row.signed_at is not None
+        assert row.key_valid_from is not None
+        assert row.key_valid_until is not None
+        assert row.key_valid_from <= row.signed_at <= row.key_valid_until
+        row.key_valid_from, row.key_valid_until = period
+        session.add(row)
+    with pytest.raises(RefusedError) as error:
+        world.client().submit(pipeline(agreed))
+    assert codes(error) == {"SIGNATURE_KEY_NOT_VALID"}
 
 
 def test_a_batch_larger_than_the_data_is_refused_by_field(world: World) -> None:

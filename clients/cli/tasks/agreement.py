@@ -8,7 +8,7 @@ from clients.api.service import ServiceClient
 from clients.cli.command import Session
 from clients.cli.files import read_bytes
 from clients.cli.tasks.service import connect
-from policies.facts import ContractFacts, contract_facts
+from policies.facts import ContractFacts, Signed, contract_facts
 from policies.wire.constraints import Privacy
 from policies.wire.contract import Contract
 
@@ -32,7 +32,7 @@ def agreement_facts(contract: Contract, *, now: int) -> ContractFacts:
     """Return the facts of a contract as if all parties had signed it now."""
     return contract_facts(
         contract,
-        signatures={party.id: now for party in contract.parties},
+        signatures={party.id: Signed(now, now, now) for party in contract.parties},
         executed=True,
         revoked_by=(),
         now=now,

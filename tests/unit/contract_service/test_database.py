@@ -10,14 +10,17 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import Connection, inspect, text
 from sqlmodel import select
 
 import contract_service
 from contract_service.budget.tables import LockRow
+from contract_service.contracts.tables import ContractPartyRow
 from contract_service.database import Database
 from contract_service.parties.tables import PartyRow
 from contract_service.schema import METADATA, TABLES
+from tests.unit.ledger.makers import NOW as SIGNING
+from tests.unit.ledger.makers import YEAR, party, signed
 
 
 @pytest.fixture
@@ -42,15 +45,55 @@ def test_migrating_again_changes_nothing(database: Database) -> None:
 
 
 def test_the_migrations_can_be_taken_back(database: Database) -> None:
-    config = Config()
-    folder = Path(contract_service.__file__).parent / "migrations"
-    config.set_main_option("script_location", str(folder))
     with database.engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
+        command.downgrade(_config(connection), "base")
     with database.engine.connect() as connection:
         assert set(inspect(connection).get_table_names()) == {"alembic_version"}
     database.close()
+
+
+def test_signatures_of_before_get_the_validity_of_their_keys(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'old.db'}")
+    encoded, leaf = signed(party("Hospital-A"), kind="signature"), "sha256:" + "1" * 64
+    with database.engine.begin() as connection:
+        command.upgrade(_config(connection), "0001")
+        connection.execute(
+            text(
+                "INSERT INTO contract VALUES "
+                "('d', 'id', 'title', 'did:web:tdc', 0, 1, 0, NULL, NULL)"
+            )
+        )
+        for position, at in enumerate((leaf, None)):
+            connection.execute(
+                text(
+                    "INSERT INTO contract_party "
+                    "VALUES ('d', :position, 'tdp', 'did:web:a', 'name', :leaf, NULL)"
+                ),
+                {"position": position, "leaf": at},
+            )
+        connection.execute(
+            text(
+                "INSERT INTO statement VALUES "
+                "(1, :leaf, 'signature', 's', 'i', 'p', 0, :encoded, NULL, NULL, NULL)"
+            ),
+            {"leaf": leaf, "encoded": encoded},
+        )
+        command.upgrade(_config(connection), "head")
+    with database.read() as session:
+        rows = [session.get_one(ContractPartyRow, ("d", position)) for position in (0, 1)]
+    assert [(row.key_valid_from, row.key_valid_until) for row in rows] == [
+        (SIGNING - YEAR, SIGNING + YEAR),
+        (None, None),
+    ]
+    database.close()
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    folder = Path(contract_service.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder))
+    config.attributes["connection"] = connection
+    return config
 
 
 def test_every_table_of_the_service_is_migrated() -> None:

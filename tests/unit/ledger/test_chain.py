@@ -8,7 +8,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger.chain import MAX_CHAIN, check_chain_validity, load_chain, verify_chain
+from ledger.chain import (
+    MAX_CHAIN,
+    Validity,
+    chain_validity,
+    check_chain_validity,
+    load_chain,
+    verify_chain,
+)
 from ledger.errors import FormatError, IdentityError
 from tests.unit.ledger.makers import NOW, P256, YEAR, certificate, key_usage, name
 
@@ -216,3 +223,31 @@ def test_chain_outside_its_time_is_refused(at: int) -> None:
 @pytest.mark.parametrize("at", [NOW - YEAR, NOW, NOW + YEAR])
 def test_chain_within_its_time_is_accepted(at: int) -> None:
     check_chain_validity([_leaf(), _middle(), _root()], at=at)
+
+
+def test_a_chain_is_valid_while_all_its_certificates_are() -> None:
+    short = certificate(
+        _LEAF,
+        subject=_LEAF_NAME,
+        issuer=_MIDDLE_NAME,
+        signer=_MIDDLE,
+        not_before=NOW - 10,
+        not_after=NOW + 2 * YEAR,
+    )
+    period = chain_validity([short, _middle(), _root()])
+    assert period == Validity(NOW - 10, NOW + YEAR)
+    for at in (period.starts_at, period.ends_at):
+        check_chain_validity([short, _middle(), _root()], at=at)
+
+
+def test_a_chain_without_a_common_moment_has_an_empty_validity() -> None:
+    late = certificate(
+        _LEAF,
+        subject=_LEAF_NAME,
+        issuer=_MIDDLE_NAME,
+        signer=_MIDDLE,
+        not_before=NOW + 2 * YEAR,
+        not_after=NOW + 3 * YEAR,
+    )
+    period = chain_validity([late, _middle(), _root()])
+    assert period.ends_at < period.starts_at

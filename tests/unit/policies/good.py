@@ -14,6 +14,7 @@ from policies.facts import (
     BudgetAfter,
     ContractFacts,
     ReleaseFacts,
+    Signed,
     TrainingFacts,
     attestation_facts,
     contract_facts,
@@ -49,11 +50,17 @@ def contract(document: dict[str, Any] | None = None) -> Contract:
     return Contract.from_json(document or contract_document())
 
 
+def signed() -> Signed:
+    """Return a signature by a key that is valid for a day around it."""
+    at = NOW - 1000
+    return Signed(at=at, key_valid_from=at - 43_200, key_valid_until=at + 43_200)
+
+
 def contract_case(agreed: Contract | None = None) -> ContractFacts:
     agreed = agreed or contract()
     return contract_facts(
         agreed,
-        signatures={party.id: NOW - 1000 for party in agreed.parties},
+        signatures={party.id: signed() for party in agreed.parties},
         executed=True,
         revoked_by=[],
         now=NOW,

@@ -28,6 +28,7 @@ from tests.unit.policies.good import (
     document,
     pipeline_document,
     release_case,
+    signed,
     training_case,
 )
 
@@ -201,7 +202,7 @@ def test_a_contract_that_any_party_has_not_signed_is_refused(policy: Policy, abs
     missing = signers.pop(absent)
     facts = contract_facts(
         agreed,
-        signatures=dict.fromkeys(signers, NOW - 1),
+        signatures=dict.fromkeys(signers, signed()),
         executed=False,
         revoked_by=[],
         now=NOW,

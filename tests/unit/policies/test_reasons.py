@@ -52,11 +52,17 @@ DENIED: list[tuple[str, str, list[Change]]] = [
     ("contract", "PURPOSE_NOT_ALLOWED", [("/contract/purpose", "MARKETING")]),
     ("contract", "RECIPIENT_NOT_CONSUMER", [("/contract/recipient", "did:web:x")]),
     ("contract", "SCHEMA_UNSUPPORTED", [("/contract/schemaVersion", "0.1")]),
+    ("contract", "SIGNATURE_KEY_NOT_VALID", [("/signatures/0/keyValidUntil", NOW_US // 2)]),
     ("contract", "SIGNATURE_MISSING", [("/signatures/0", REMOVED)]),
     (
         "contract",
         "SIGNATURE_OF_STRANGER",
-        [("/signatures/-", {"signer": "did:web:x", "signedAt": 1})],
+        [
+            (
+                "/signatures/-",
+                {"signer": "did:web:x", "signedAt": 1, "keyValidFrom": 0, "keyValidUntil": 1},
+            )
+        ],
     ),
     ("contract", "SIGNATURE_TIME", [("/signatures/0/signedAt", NOW_US * 2)]),
     ("contract", "TRUST_TERMS_EMPTY", [("/contract/attestation/authorities", [])]),

@@ -50,6 +50,8 @@ refused := {
 	["PURPOSE_NOT_ALLOWED", 0]: [change("/contract/purpose", "MARKETING")],
 	["RECIPIENT_NOT_CONSUMER", 0]: [change("/contract/recipient", "did:a")],
 	["SCHEMA_UNSUPPORTED", 0]: [change("/contract/schemaVersion", "0.1")],
+	["SIGNATURE_KEY_NOT_VALID", 0]: [change("/signatures/1/keyValidFrom", data.depa.examples.now)],
+	["SIGNATURE_KEY_NOT_VALID", 1]: [change("/signatures/1/keyValidUntil", data.depa.examples.now - 1000001)],
 	["SIGNATURE_MISSING", 0]: [{"op": "remove", "path": "/signatures/2"}],
 	["SIGNATURE_MISSING", 1]: [change("/signatures", [])],
 	["SIGNATURE_OF_STRANGER", 0]: [change("/signatures/2/signer", "did:stranger")],

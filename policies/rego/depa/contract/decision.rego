@@ -41,6 +41,9 @@ complete if {
 		is_string(signature.signer)
 		is_number(signature.signedAt)
 		signature.signedAt > 0
+		is_number(signature.keyValidFrom)
+		signature.keyValidFrom >= 0
+		is_number(signature.keyValidUntil)
 	}
 	terms_complete
 	data_complete

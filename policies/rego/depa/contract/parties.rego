@@ -1,8 +1,8 @@
 # METADATA
 # title: Parties and their signatures
 # description: |
-#   Everybody who is named has signed, and nobody else. That the signatures verify and that the
-#   signers' chains were valid when they signed has been proven before; others are no facts.
+#   Everybody who is named has signed, and nobody else, with a key that was valid then. That the
+#   signatures verify has been proven before; others are no facts.
 package depa.contract
 
 import data.depa.lib
@@ -74,6 +74,28 @@ deny contains lib.reason("SIGNATURE_TIME", "", msg) if {
 		signature.signer,
 		lib.instant(signature.signedAt),
 		lib.instant(input.contract.expiresAt),
+	])
+}
+
+deny contains lib.reason("SIGNATURE_KEY_NOT_VALID", path, msg) if {
+	some signature in input.signatures
+	signature.signedAt < signature.keyValidFrom
+	some path in paths_of(signature.signer)
+	msg := sprintf("%v signed at %v with a key that is valid from %v on", [
+		signature.signer,
+		lib.instant(signature.signedAt),
+		lib.instant(signature.keyValidFrom),
+	])
+}
+
+deny contains lib.reason("SIGNATURE_KEY_NOT_VALID", path, msg) if {
+	some signature in input.signatures
+	signature.signedAt > signature.keyValidUntil
+	some path in paths_of(signature.signer)
+	msg := sprintf("%v signed at %v with a key that was valid until %v", [
+		signature.signer,
+		lib.instant(signature.signedAt),
+		lib.instant(signature.keyValidUntil),
 	])
 }
 

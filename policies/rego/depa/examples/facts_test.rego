@@ -68,7 +68,12 @@ contract := {
 	"bundle": bundle,
 	"now": now,
 	"contract": terms,
-	"signatures": [{"signer": signer, "signedAt": now - 1000000} |
+	"signatures": [{
+		"signer": signer,
+		"signedAt": now - 1000000,
+		"keyValidFrom": now - day,
+		"keyValidUntil": now + day,
+	} |
 		some signer in ["did:tdc", "did:a", "did:b", "did:ccrp"]
 	],
 	"executed": true,
