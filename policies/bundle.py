@@ -20,7 +20,7 @@ from importlib.resources.abc import Traversable
 from types import MappingProxyType
 from typing import Final, Literal
 
-from policies.errors import DocumentError, PolicyError, Problem
+from policies.errors import DocumentError, PolicyMismatchError, Problem
 from policies.wire.base import canonical_json, load_json, sha256
 
 MAX_ARCHIVE_BYTES: Final = 1024 * 1024
@@ -77,10 +77,10 @@ class Bundle:
         """Return this bundle if it is the one of `digest`.
 
         Raises:
-            PolicyError: if it is another one.
+            PolicyMismatchError: if it is another one.
         """
         if self.digest != digest:
-            raise PolicyError(
+            raise PolicyMismatchError(
                 f"policy bundle: expected {digest}, got {self.digest}",
                 hint="fetch the bundle that the contract names",
             )

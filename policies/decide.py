@@ -1,6 +1,6 @@
 """Decide: facts in, an answer with every reason out.
 
-An error while deciding is a `PolicyError`, which callers treat as a denial.
+Whatever keeps an engine from deciding is a denial with the one reason that says so.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from policies.bundle import Bundle, Explanation, load_bundle
 from policies.engine.embedded import RegorusEngine
-from policies.engine.protocol import PolicyEngine, RawReason
-from policies.errors import DocumentError, PolicyError
+from policies.engine.protocol import PolicyEngine, RawReason, Verdict
+from policies.errors import DocumentError, PolicyError, PolicyMismatchError
 from policies.facts import AttestationFacts, ContractFacts, ReleaseFacts, TrainingFacts
 from policies.wire.base import MAX_DOCUMENT_BYTES, load_json
 from policies.wire.decision import Decision, Entrypoint, Reason
@@ -38,11 +38,7 @@ class Policy:
         return cls(bundle=bundle or load_bundle(), engine=RegorusEngine())
 
     def contract(self, facts: ContractFacts) -> Decision:
-        """Decide whether a contract holds, and could be executed.
-
-        Raises:
-            PolicyError: if no decision could be made, which denies. So do all methods below.
-        """
+        """Decide whether a contract holds, and could be executed."""
         return self._decide("contract", self._of(facts))
 
     def training(self, facts: TrainingFacts) -> Decision:
@@ -58,13 +54,12 @@ class Policy:
         return self._decide("release", self._of(facts))
 
     def evaluate(self, entrypoint: Entrypoint, facts: bytes) -> Decision:
-        """Decide over the JSON of facts, as a replay has it.
-
-        Raises:
-            PolicyError: if no decision could be made, which denies.
-        """
-        # The digest comes from who judges, whatever the facts say.
-        value = _object(facts) | {"bundle": _judging(self.bundle)}
+        """Decide over the JSON of facts, as a replay has it."""
+        try:
+            # The digest comes from who judges, whatever the facts say.
+            value = _object(facts) | {"bundle": _judging(self.bundle)}
+        except PolicyError as error:
+            return self._failed(entrypoint, error)
         return self._decide(entrypoint, json.dumps(value).encode())
 
     def _of(self, facts: ContractFacts | AttestationFacts) -> bytes:
@@ -74,33 +69,58 @@ class Policy:
         return b'{"bundle":' + bundle + b"," + text[1:]
 
     def _decide(self, entrypoint: Entrypoint, document: bytes) -> Decision:
+        try:
+            return self._judged(entrypoint, document)
+        except PolicyError as error:
+            return self._failed(entrypoint, error)
+        # Whatever an engine fails with, it has not allowed anything.
+        except Exception as error:  # noqa: BLE001
+            kind = type(error).__name__
+            return self._failed(
+                entrypoint, PolicyError(f"policy {entrypoint}: {self.engine.name} failed: {kind}")
+            )
+
+    def _judged(self, entrypoint: Entrypoint, document: bytes) -> Decision:
         verdict = self.engine.evaluate(self.bundle, entrypoint=entrypoint, document=document)
+        by = (verdict.policy.id, verdict.policy.version)
+        if by != (POLICY_ID, self.bundle.version):
+            raise PolicyMismatchError(
+                f"policy {entrypoint}: expected a decision of {POLICY_ID} {self.bundle.version}, "
+                f"got one of {' '.join(by)[:100]}"
+            )
         if verdict.allow == bool(verdict.reasons):
             raise PolicyError(
                 f"policy {entrypoint}: expected reasons if and only if it denies, "
                 f"got allow {verdict.allow} with {len(verdict.reasons)}"
             )
-        by = (verdict.policy.id, verdict.policy.version)
-        if by != (POLICY_ID, self.bundle.version):
-            raise PolicyError(
-                f"policy {entrypoint}: expected a decision of {POLICY_ID} {self.bundle.version}, "
-                f"got one of {' '.join(by)[:100]}"
-            )
         try:
-            return Decision(
-                entrypoint=entrypoint,
-                allow=verdict.allow,
-                reasons=_sorted(verdict.reasons),
-                warnings=_sorted(verdict.warnings),
-                policy=self.bundle.digest,
-                policy_version=self.bundle.version,
-                engine=self.engine.name,
-            )
+            return self._answer(entrypoint, verdict)
         except ValidationError as error:
             raise PolicyError(
                 f"policy {entrypoint}: expected well-formed reasons, "
                 f"got {error.error_count()} that are not"
             ) from None
+
+    def _answer(self, entrypoint: Entrypoint, verdict: Verdict) -> Decision:
+        return Decision(
+            entrypoint=entrypoint,
+            allow=verdict.allow,
+            reasons=_sorted(verdict.reasons),
+            warnings=_sorted(verdict.warnings),
+            policy=self.bundle.digest,
+            policy_version=self.bundle.version,
+            engine=self.engine.name,
+        )
+
+    def _failed(self, entrypoint: Entrypoint, error: PolicyError) -> Decision:
+        return Decision(
+            entrypoint=entrypoint,
+            allow=False,
+            reasons=(Reason(code=error.reason, path="", msg=str(error)[:MAX_MESSAGE]),),
+            policy=self.bundle.digest,
+            policy_version=self.bundle.version,
+            engine=self.engine.name,
+        )
 
     def explain(self, code: str) -> Explanation:
         """Return what a code means and who can do what about it.

@@ -2,7 +2,9 @@
 
 * DepaError                 the root: every error of the project has an exit code and an HTTP status
   + DocumentError           a document is not what its schema asks for; lists every problem
-  + PolicyError             the policy could not be evaluated; the caller MUST treat it as a denial
+  + PolicyError             the policy could not be evaluated, which denies
+    - PolicyUnavailableError  no engine answers, or not in time
+    - PolicyMismatchError     another policy answers, or is here, than the one that was agreed to
   + Denied                  a policy said no; in `policies.wire.decision`, with its reasons
   + EvidenceError           hardware evidence or a token did not verify
   + BudgetError             a privacy budget cannot be composed or is not enough
@@ -64,11 +66,32 @@ class DocumentError(DepaError):
 
 
 class PolicyError(DepaError):
-    """The policy could not be evaluated, which denies."""
+    """The policy could not be evaluated, which denies.
+
+    Attributes:
+        reason: Reason code of the denial that it becomes.
+    """
 
     code = "policy-error"
     exit_code = 4
     http_status = 503
+    reason: ClassVar[str] = "POLICY_ERROR"
+
+
+class PolicyUnavailableError(PolicyError):
+    """No engine answers, or not in time; asking again may help."""
+
+    code = "policy-unavailable"
+    exit_code = 5
+    reason = "POLICY_UNAVAILABLE"
+
+
+class PolicyMismatchError(PolicyError):
+    """Another policy answers, or is here, than the one that was agreed to."""
+
+    code = "policy-mismatch"
+    http_status = 403
+    reason = "POLICY_MISMATCH"
 
 
 class EvidenceError(DepaError):

@@ -1,4 +1,4 @@
-"""What a policy engine owes: a verdict, or an error that denies."""
+"""What a policy engine owes: a verdict, or an error that becomes a denial."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ class PolicyEngine(Protocol):
             document: JSON that the rules see as `input`.
 
         Raises:
-            PolicyError: on any error, a missing result, or a result of another shape. The caller
-            MUST treat it as a denial.
+            PolicyError: on any error, a missing result, or a result of another shape.
+            PolicyUnavailableError: if no engine answers in time.
+            PolicyMismatchError: if the engine holds another bundle.
         """

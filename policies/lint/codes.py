@@ -1,7 +1,8 @@
 """Checks that every reason can be explained: rules and `codes.json` have the same codes.
 
 * codes           every denial and warning is a `lib.reason` with a code that `codes.json` explains,
-                  and a JSON pointer; every explanation is complete, and some rule gives its code
+                  and a JSON pointer; every explanation is complete, and some rule or the engine
+                  gives its code
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from policies.errors import PolicyError, PolicyUnavailableError
 from policies.lint.names import literal
 from policies.lint.source import Finding, Module, Node, Rule, dotted, line_of, walk
 
 CODES: Final = "codes.json"
+ENGINE_CODES: Final = frozenset({PolicyError.reason, PolicyUnavailableError.reason})
+"""Reasons that no rule gives: the engine did not answer, or not with a decision."""
 ACTORS: Final = frozenset({"tdc", "tdp", "ccrp", "operator"})
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{2,63}")
 _FIELDS: Final = frozenset({"title", "severity", "fixedBy", "remedy"})
@@ -44,7 +48,7 @@ def codes(modules: Sequence[Module], data: bytes) -> Iterator[Finding]:
                     used.add(given)
                     yield from _explained(module, line_of(node), given, severity, known)
                 yield from _computed(module, node)
-    for code in sorted(set(known) - used):
+    for code in sorted(set(known) - used - ENGINE_CODES):
         yield Finding(CODES, 1, "codes", f"{code} is given by no rule")
 
 
