@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from policies.errors import DocumentError, Problem
+from policies.shapes import graph_parameters
 from policies.wire.contract import Contract
+from policies.wire.graph import GraphModel
 from policies.wire.pipeline import Pipeline, UNet2d
 
 _BYTES_PER_WEIGHT = 4
@@ -12,8 +14,8 @@ _BYTES_PER_WEIGHT = 4
 def most_parameters(pipeline: Pipeline, contract: Contract) -> int:
     """Return an upper bound on the trainable parameters of a pipeline's model.
 
-    A U-Net's number follows from its description. A graph is sealed with its weights, so the size
-    of the sealed file bounds it.
+    That of a U-Net or a described graph follows from the description. An ONNX graph is sealed with
+    its weights, so the size of the sealed file bounds it.
 
     Raises:
         DocumentError: when the pipeline starts from weights that the contract does not name.
@@ -21,6 +23,8 @@ def most_parameters(pipeline: Pipeline, contract: Contract) -> int:
     model = pipeline.train.model
     if isinstance(model, UNet2d):
         return _unet2d(model)
+    if isinstance(model, GraphModel):
+        return graph_parameters(model)
     wanted = pipeline.train.base_weights
     for base in contract.base_models:
         if base.id == wanted:

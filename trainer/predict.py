@@ -12,13 +12,14 @@ from torch import nn
 
 from trainer.data.units import UnitDataset
 from trainer.metrics import Case
+from trainer.models.described import DescribedNetwork
 
 _BATCH: Final = 64
 
 
 @torch.no_grad()
 def logits(model: nn.Module, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the network's outputs for `[n, ...]` inputs."""
+    """Return the network's outputs for `[n, ...]` inputs: logits, or what a graph says it gives."""
     model.eval()
     parts = [
         model(torch.from_numpy(inputs[start : start + _BATCH])).numpy()
@@ -29,9 +30,12 @@ def logits(model: nn.Module, inputs: NDArray[np.float32]) -> NDArray[np.float32]
 
 def masks(model: nn.Module, inputs: NDArray[np.float32], *, threshold: float) -> NDArray[np.bool_]:
     """Return where the probability is at least `threshold`, `[n, channels, height, width]`."""
+    outputs = logits(model, inputs)
+    if isinstance(model, DescribedNetwork) and model.gives_probabilities:
+        return np.asarray(outputs >= np.float32(threshold))
     # The threshold is moved to the logits: the sigmoid is monotone.
     edge = np.float32(np.log(threshold / (1 - threshold)))
-    found: NDArray[np.bool_] = logits(model, inputs) >= edge
+    found: NDArray[np.bool_] = outputs >= edge
     return found
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 from policies.facts.contract import ContractFacts, Spend
 from policies.facts.numbers import MICRO, TRILLION, Whole, asked
 from policies.wire.base import Wire
+from policies.wire.graph import GraphModel
 from policies.wire.pipeline import DirectoryJoin, Pipeline, TrainDl, TrainDlConfig
 
 
@@ -108,8 +109,8 @@ def training_facts(
         parameters: Number of trainable parameters of its model; where the graph is sealed, an
             upper bound on it.
         budgets: What would be spent after the run, for each data set that it reads.
-        batch_coupled: Names of layers of a graph that couple the samples of a batch, as far as the
-            graph can be read; what the document itself can name is of one sample each.
+        batch_coupled: Names of layers of a sealed graph that couple the samples of a batch, as far
+            as it can be read; those that the document itself names come on top.
     """
     return TrainingFacts(
         now=agreement.now,
@@ -160,7 +161,7 @@ def _train(
         model=config.model.kind,
         parameters=parameters,
         base_weights=() if config.base_weights is None else (config.base_weights,),
-        batch_coupled=coupled,
+        batch_coupled=(*coupled, *_coupled(config)),
         is_private=config.is_private,
         privacy=_privacy(config),
         steps=config.steps,
@@ -168,6 +169,10 @@ def _train(
         # The document has no way to ask for a metric of private data.
         metrics=tuple(MetricAsked(name=name, on="public") for name in config.metrics),
     )
+
+
+def _coupled(config: TrainDlConfig) -> tuple[str, ...]:
+    return config.model.coupled if isinstance(config.model, GraphModel) else ()
 
 
 def _privacy(config: TrainDlConfig) -> PrivacyAsked | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-ModelKind = Literal["unet2d", "onnx"]
+ModelKind = Literal["unet2d", "onnx", "graph"]
 Metric = Literal[
     "dice_score",
     "jaccard_index",

@@ -13,9 +13,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from policies.errors import DocumentError, Problem
+from policies.shapes import output_shape
 from policies.wire.base import Digest, Document, Name, Slug, Wire, load_json
 from policies.wire.choices import Metric, OutputFormat
 from policies.wire.constraints import Delta, Epsilon
+from policies.wire.graph import GraphModel
 from policies.wire.losses import Loss
 from policies.wire.optimisers import Averaging, Optimizer, Scheduler
 
@@ -60,7 +62,7 @@ class OnnxModel(Wire):
     kind: Literal["onnx"]
 
 
-Model = Annotated[UNet2d | OnnxModel, Field(discriminator="kind")]
+Model = Annotated[UNet2d | OnnxModel | GraphModel, Field(discriminator="kind")]
 
 
 class SlicesDataset(Wire):
@@ -162,6 +164,8 @@ class TrainDlConfig(Wire):
             raise ValueError(f"metrics {unfit} do not fit taskType {self.task_type}")
         if isinstance(self.model, UNet2d) and isinstance(self.dataset, SlicesDataset):
             _check_unet(self.model, self.dataset)
+        if isinstance(self.model, GraphModel):
+            _check_graph(self.model, self.dataset)
         return self
 
 
@@ -175,6 +179,18 @@ def _check_unet(model: UNet2d, dataset: SlicesDataset) -> None:
         raise ValueError(
             f"size {list(dataset.size)} is not a multiple of {factor}, as the levels ask"
         )
+
+
+def _check_graph(model: GraphModel, dataset: Dataset) -> None:
+    sample: tuple[int, ...]
+    wanted: tuple[int, ...]
+    if isinstance(dataset, SlicesDataset):
+        sample, wanted = (dataset.channels, *dataset.size), (dataset.classes, *dataset.size)
+    else:
+        sample, wanted = dataset.shape, (dataset.classes,)
+    got = output_shape(model, sample)
+    if got != wanted:
+        raise ValueError(f"the graph gives {list(got)}, the dataset asks for {list(wanted)}")
 
 
 class DirectoryJoin(Wire):

@@ -9,8 +9,10 @@ from typing import Final
 
 from torch import Tensor, nn
 
+from policies.wire.graph import GraphModel
 from policies.wire.pipeline import Model, OnnxModel, TrainDlConfig
 from policies.wire.pipeline import UNet2d as UNet2dConfig
+from trainer.models.described import DescribedNetwork
 from trainer.models.errors import ModelRefused
 from trainer.models.graph import MAX_BYTES
 from trainer.models.onnx_model import open_onnx, write_onnx
@@ -55,17 +57,16 @@ def read_base_model(folder: Path) -> BaseModel:
 def build_model(config: Model, *, base: BaseModel | None) -> nn.Module:
     """Return the network that a pipeline describes, with the base weights in it.
 
-    Without base weights a U-Net starts from torch's own random initialisation.
+    Without base weights a U-Net or a described graph starts from torch's own random initialisation.
 
     Raises:
         ModelRefused: if the base model is not one of this description.
     """
     match config:
         case UNet2dConfig():
-            network = UNet2d(config)
-            if base is not None:
-                load_weights(network, read_weights(_data(base, WEIGHTS_FILE)))
-            return network
+            return _with_base(UNet2d(config), base)
+        case GraphModel():
+            return _with_base(DescribedNetwork(config), base)
         case OnnxModel():
             if base is None:
                 raise ModelRefused("an onnx model needs a base model: it holds the graph")
@@ -88,6 +89,12 @@ def write_model(
         path, data = folder / WEIGHTS_FILE, write_weights(weights)
     path.write_bytes(data)
     return path
+
+
+def _with_base(network: nn.Module, base: BaseModel | None) -> nn.Module:
+    if base is not None:
+        load_weights(network, read_weights(_data(base, WEIGHTS_FILE)))
+    return network
 
 
 def _data(base: BaseModel, name: str) -> bytes:
