@@ -2,7 +2,8 @@
 
 The digest is the SHA-256 of the canonical JSON map from path to SHA-256 of each Rego file and of
 `codes.json`, so it depends on the text alone and on no archive format. The archive is one that an
-OPA server loads as it is, with the digest as its revision.
+OPA server loads as it is, with the digest as its revision; it may hold a signature, see
+`policies.signing`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 import tarfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
@@ -26,8 +27,10 @@ from policies.wire.base import canonical_json, load_json, sha256
 MAX_ARCHIVE_BYTES: Final = 1024 * 1024
 MAX_UNPACKED_BYTES: Final = 4 * 1024 * 1024
 MAX_FILES: Final = 128
+MAX_SIGNATURES_BYTES: Final = 128 * 1024
 CODES: Final = "codes.json"
 _MANIFEST: Final = ".manifest"
+_SIGNATURES: Final = ".signatures.json"
 _RULES = re.compile(r"depa(/[a-z_]{1,40}){1,3}\.rego")
 _VERSION = re.compile(r"\d{1,6}\.\d{1,6}\.\d{1,6}")
 
@@ -52,6 +55,8 @@ class Bundle:
     """Rego files and `codes.json` by path, without tests."""
     version: str
     codes: Mapping[str, Explanation]
+    signatures: bytes | None = field(default=None, repr=False)
+    """The archive's `.signatures.json`, not verified; no part of the digest."""
 
     @functools.cached_property
     def manifest(self) -> bytes:
@@ -62,6 +67,17 @@ class Bundle:
     def digest(self) -> str:
         """Digest that a contract agrees to."""
         return sha256(self.manifest)
+
+    @property
+    def members(self) -> Mapping[str, bytes]:
+        """What the archive holds besides the signature, by path."""
+        manifest = {
+            "revision": self.digest,
+            "roots": ["depa"],
+            "rego_version": 1,
+            "metadata": {"version": self.version},
+        }
+        return {_MANIFEST: canonical_json(manifest), **self.files}
 
     @property
     def rules(self) -> Mapping[str, str]:
@@ -121,7 +137,8 @@ def load_bundle() -> Bundle:
 def parse(data: bytes) -> Bundle:
     """Read an archive made by `Bundle.pack`; the whole input must be that archive.
 
-    The caller MUST compare the digest with the one it expects, see `Bundle.require`.
+    The caller MUST compare the digest with the one it expects, see `Bundle.require`; a signature is
+    carried along, and proves nothing before `policies.signing` has verified it.
 
     Raises:
         DocumentError: if it is anything else, or too large.
@@ -137,7 +154,11 @@ def parse(data: bytes) -> Bundle:
         raise _refused(
             f"is cut off, is followed by something, or holds over {MAX_UNPACKED_BYTES} bytes"
         )
-    bundle = build(_untar(archive))
+    files = _untar(archive)
+    signatures = files.pop(_SIGNATURES, None)
+    if signatures is not None and len(signatures) > MAX_SIGNATURES_BYTES:
+        raise _refused(f"holds over {MAX_SIGNATURES_BYTES} bytes of signatures")
+    bundle = replace(build(files), signatures=signatures)
     # Nothing can hide in an archive that can only have been made from these files.
     if _tar(bundle) != archive:
         raise _refused(f"is not the archive of its files with revision {bundle.digest}")
@@ -168,15 +189,10 @@ def _walk(folder: Traversable, prefix: str = "") -> list[tuple[str, bytes]]:
 
 
 def _tar(bundle: Bundle) -> bytes:
-    manifest = {
-        "revision": bundle.digest,
-        "roots": ["depa"],
-        "rego_version": 1,
-        "metadata": {"version": bundle.version},
-    }
+    signed = {} if bundle.signatures is None else {_SIGNATURES: bundle.signatures}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for path, data in {_MANIFEST: canonical_json(manifest), **bundle.files}.items():
+        for path, data in {**signed, **bundle.members}.items():
             member = tarfile.TarInfo(path)
             member.size, member.mode = len(data), 0o644
             archive.addfile(member, io.BytesIO(data))

@@ -6,6 +6,7 @@
     - PolicyUnavailableError  no engine answers, or not in time
     - PolicyMismatchError     another policy answers, or is here, than the one that was agreed to
   + Denied                  a policy said no; in `policies.wire.decision`, with its reasons
+  + SignatureRefused        a bundle's signature is not what it should be; in `policies.signing`
   + EvidenceError           hardware evidence or a token did not verify
   + BudgetError             a privacy budget cannot be composed or is not enough
 """
