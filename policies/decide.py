@@ -1,28 +1,33 @@
 """Decide: facts in, an answer with every reason out.
 
-Whatever keeps an engine from deciding is a denial with the one reason that says so.
+Whatever keeps an engine from deciding is a denial with the one reason that says so. Rules that
+providers have added to a contract are asked after the bundle's own; they only add to its answer.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from policies.bundle import Bundle, Explanation, load_bundle
 from policies.engine.embedded import RegorusEngine
 from policies.engine.protocol import PolicyEngine, RawReason, Verdict
+from policies.engine.workers import shared_workers
 from policies.errors import DocumentError, PolicyError, PolicyMismatchError
 from policies.facts import AttestationFacts, ContractFacts, ReleaseFacts, TrainingFacts
+from policies.facts.contract import PartyRuleFacts
+from policies.party import PartyRules
 from policies.wire.base import MAX_DOCUMENT_BYTES, load_json
 from policies.wire.decision import Decision, Entrypoint, Reason
 
 POLICY_ID: Final = "depa"
 MAX_MESSAGE: Final = 2000
 MAX_FACTS_BYTES: Final = 4 * MAX_DOCUMENT_BYTES
+_RULES: Final = TypeAdapter(tuple[PartyRuleFacts, ...])
 
 
 @dataclass(frozen=True)
@@ -31,36 +36,46 @@ class Policy:
 
     bundle: Bundle
     engine: PolicyEngine
+    party: PartyRules = field(default_factory=lambda: PartyRules(shared_workers()))
+    """What there is of the rules that providers add."""
 
     @classmethod
     def embedded(cls, bundle: Bundle | None = None) -> Self:
         """Return the policy that this release ships, or `bundle`, evaluated in this process."""
         return cls(bundle=bundle or load_bundle(), engine=RegorusEngine())
 
+    def with_rules(self, texts: Mapping[str, bytes]) -> Self:
+        """Return this policy with the texts of providers' rules, by digest.
+
+        A contract that names a text that is not among them is denied.
+        """
+        return replace(self, party=replace(self.party, texts=texts))
+
     def contract(self, facts: ContractFacts) -> Decision:
         """Decide whether a contract holds, and could be executed."""
-        return self._decide("contract", self._of(facts))
+        return self._decide("contract", self._of(facts), facts.contract.policy.party_rules)
 
     def training(self, facts: TrainingFacts) -> Decision:
         """Decide whether a pipeline may run under its contract."""
-        return self._decide("training", self._of(facts))
+        return self._decide("training", self._of(facts), facts.contract.policy.party_rules)
 
     def attestation(self, facts: AttestationFacts) -> Decision:
         """Decide whether a clean room is the one that was agreed to."""
-        return self._decide("attestation", self._of(facts))
+        return self._decide("attestation", self._of(facts), facts.contract.policy.party_rules)
 
     def release(self, facts: ReleaseFacts) -> Decision:
         """Decide whether keys may go to a clean room."""
-        return self._decide("release", self._of(facts))
+        return self._decide("release", self._of(facts), facts.contract.policy.party_rules)
 
     def evaluate(self, entrypoint: Entrypoint, facts: bytes) -> Decision:
         """Decide over the JSON of facts, as a replay has it."""
         try:
             # The digest comes from who judges, whatever the facts say.
             value = _object(facts) | {"bundle": _judging(self.bundle)}
+            rules = _party_rules(value)
         except PolicyError as error:
             return self._failed(entrypoint, error)
-        return self._decide(entrypoint, json.dumps(value).encode())
+        return self._decide(entrypoint, json.dumps(value).encode(), rules)
 
     def _of(self, facts: ContractFacts | AttestationFacts) -> bytes:
         # Fact documents are closed, so none has a member `bundle` that would be a second one.
@@ -68,9 +83,11 @@ class Policy:
         text = facts.model_dump_json(by_alias=True, exclude_none=True).encode()
         return b'{"bundle":' + bundle + b"," + text[1:]
 
-    def _decide(self, entrypoint: Entrypoint, document: bytes) -> Decision:
+    def _decide(
+        self, entrypoint: Entrypoint, document: bytes, rules: Sequence[PartyRuleFacts]
+    ) -> Decision:
         try:
-            return self._judged(entrypoint, document)
+            return self._judged(entrypoint, document, rules)
         except PolicyError as error:
             return self._failed(entrypoint, error)
         # Whatever an engine fails with, it has not allowed anything.
@@ -80,7 +97,9 @@ class Policy:
                 entrypoint, PolicyError(f"policy {entrypoint}: {self.engine.name} failed: {kind}")
             )
 
-    def _judged(self, entrypoint: Entrypoint, document: bytes) -> Decision:
+    def _judged(
+        self, entrypoint: Entrypoint, document: bytes, rules: Sequence[PartyRuleFacts]
+    ) -> Decision:
         verdict = self.engine.evaluate(self.bundle, entrypoint=entrypoint, document=document)
         by = (verdict.policy.id, verdict.policy.version)
         if by != (POLICY_ID, self.bundle.version):
@@ -93,6 +112,8 @@ class Policy:
                 f"policy {entrypoint}: expected reasons if and only if it denies, "
                 f"got allow {verdict.allow} with {len(verdict.reasons)}"
             )
+        if rules:
+            verdict = self._with_rules(verdict, entrypoint, document, rules)
         try:
             return self._answer(entrypoint, verdict)
         except ValidationError as error:
@@ -100,6 +121,31 @@ class Policy:
                 f"policy {entrypoint}: expected well-formed reasons, "
                 f"got {error.error_count()} that are not"
             ) from None
+
+    def _with_rules(
+        self,
+        verdict: Verdict,
+        entrypoint: Entrypoint,
+        document: bytes,
+        rules: Sequence[PartyRuleFacts],
+    ) -> Verdict:
+        """Return a verdict with what the providers' rules add to it, which allows nothing."""
+        asked = json.dumps(json.loads(document) | {"question": entrypoint})
+        # Reasons about the contract stand under /contract unless it is all that is judged.
+        below = "" if entrypoint == "contract" else "/contract"
+        added = self.party.judge(
+            rules,
+            document=asked,
+            at=f"{below}/policy/partyRules",
+            taken=self.bundle.codes.keys(),
+        )
+        return verdict.model_copy(
+            update={
+                "allow": verdict.allow and not added.deny,
+                "reasons": (*verdict.reasons, *added.deny),
+                "warnings": (*verdict.warnings, *added.warn),
+            }
+        )
 
     def _answer(self, entrypoint: Entrypoint, verdict: Verdict) -> Decision:
         return Decision(
@@ -126,9 +172,9 @@ class Policy:
         """Return what a code means and who can do what about it.
 
         Raises:
-            PolicyError: if the bundle has no such code.
+            PolicyError: if neither the bundle nor a provider's rules have such a code.
         """
-        explanation = self.bundle.codes.get(code)
+        explanation = self.bundle.codes.get(code) or self.party.explain(code)
         if explanation is None:
             raise PolicyError(
                 f"reason code: expected one of policy {self.bundle.version}, got {code!r}",
@@ -139,6 +185,19 @@ class Policy:
 
 def _judging(bundle: Bundle) -> dict[str, str]:
     return {"digest": bundle.digest, "version": bundle.version}
+
+
+def _party_rules(facts: Mapping[str, Any]) -> tuple[PartyRuleFacts, ...]:
+    """Return the rules that facts name; those that it does not name as such are an error."""
+    contract = facts.get("contract")
+    policy = contract.get("policy") if isinstance(contract, dict) else None
+    named = policy.get("partyRules", []) if isinstance(policy, dict) else []
+    try:
+        return _RULES.validate_json(json.dumps(named))
+    except ValidationError:
+        raise PolicyError(
+            "facts: expected a list of provider, name and digest at /contract/policy/partyRules"
+        ) from None
 
 
 def _object(facts: bytes) -> dict[str, Any]:

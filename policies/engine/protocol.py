@@ -37,6 +37,30 @@ class Verdict(Wire):
     policy: JudgedBy
 
 
+class PartyVerdict(Wire):
+    """What the rules of one provider come to."""
+
+    deny: tuple[RawReason, ...]
+    warn: tuple[RawReason, ...]
+
+
+class PartyEngine(Protocol):
+    """Evaluates the rules of one provider, whom nobody else has to trust, within limits."""
+
+    def evaluate(self, text: str, *, package: str, document: str) -> PartyVerdict:
+        """Return the sets `deny` and `warn` of `data.depa.party.<package>`.
+
+        Args:
+            text: The Rego module, which sees nothing but itself and the document.
+            package: Last part of its package's name.
+            document: JSON that the rules see as `input`.
+
+        Raises:
+            PolicyError: on any error or limit, a missing `deny`, or a result of another shape. The
+            caller MUST treat it as a denial.
+        """
+
+
 class PolicyEngine(Protocol):
     """Evaluates the `decision` rule of a package over one input document.
 

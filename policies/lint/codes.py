@@ -15,10 +15,11 @@ from typing import Any, Final
 from policies.errors import PolicyError, PolicyUnavailableError
 from policies.lint.names import literal
 from policies.lint.source import Finding, Module, Node, Rule, dotted, line_of, walk
+from policies.party import RESERVED
 
 CODES: Final = "codes.json"
-ENGINE_CODES: Final = frozenset({PolicyError.reason, PolicyUnavailableError.reason})
-"""Reasons that no rule gives: the engine did not answer, or not with a decision."""
+ENGINE_CODES: Final = RESERVED | {PolicyError.reason, PolicyUnavailableError.reason}
+"""Reasons that no rule gives: an engine did not answer, or not with a decision."""
 ACTORS: Final = frozenset({"tdc", "tdp", "ccrp", "operator"})
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{2,63}")
 _FIELDS: Final = frozenset({"title", "severity", "fixedBy", "remedy"})

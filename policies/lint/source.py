@@ -83,6 +83,11 @@ def parse_module(path: str, data: bytes) -> Module | Finding:
         number = where.split(":")[1] if where.count(":") > 1 else "1"
         reason = next((line for line in lines if line.startswith("error:")), "error: unknown")
         return Finding(path, int(number), "syntax", reason.removeprefix("error:").strip())
+    return module_of(path, text, tree)
+
+
+def module_of(path: str, text: str, tree: Node) -> Module:
+    """Return the module of a text that has been parsed."""
     imports = {}
     for item in tree["imports"]:
         target = dotted(item["refr"]) or ""
