@@ -34,11 +34,7 @@ class Agreement:
     @property
     def files(self) -> tuple[SealedFile, ...]:
         """The sealed files that the pipeline reads: data sets, then base weights."""
-        weights = self.pipeline.train.base_weights
-        return (
-            *(item for item in self.contract.datasets if item.id in self.pipeline.datasets),
-            *(item for item in self.contract.base_models if item.id == weights),
-        )
+        return self.pipeline.files(self.contract)
 
 
 def verify_agreement(dossier: Dossier, *, run: str, policy: Policy, now: int) -> Agreement:

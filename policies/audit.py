@@ -151,6 +151,9 @@ def _released(dossier: Dossier, run: _Run) -> Iterator[Finding]:
         raise RecordRefused(f"keys were released for {name} without an allowing decision before")
     if document.host_data not in dossier.contract.attestation.host_data:
         raise RecordRefused(f"keys of {name} went to a launch policy outside the contract")
+    listed = dossier.contract.attestation.measurements
+    if listed is not None and document.measurement not in listed:
+        raise RecordRefused(f"keys of {name} went to a launch measurement outside the contract")
     if not any(b.document.state == "reserved" and b.index < release.index for b in run.bookings):
         raise RecordRefused(f"keys were released for {name} without a reservation before")
     dossier.document(document.token, what=f"the attestation token of {name}")

@@ -25,7 +25,7 @@ _NOTHING: Final = EvidenceClaims(
     report_data="",
     measurement="",
     guest_svn=0,
-    tcb=MappingProxyType({}),
+    tcb=MappingProxyType({"bootloader": 0, "tee": 0, "snpfw": 0, "microcode": 0}),
     runtime=MappingProxyType({}),
     claims=MappingProxyType({}),
 )

@@ -68,13 +68,8 @@ class Work:
 
     @property
     def wanted(self) -> tuple[KeyRef, ...]:
-        """Keys of the data sets and the base model that the pipeline reads."""
-        train = self.pipeline.train
-        items = [
-            *(item for item in self.contract.datasets if item.id in self.pipeline.datasets),
-            *(item for item in self.contract.base_models if item.id == train.base_weights),
-        ]
-        return tuple(dict.fromkeys(item.key for item in items))
+        """Keys of the files that the pipeline reads; one key may open several."""
+        return tuple(dict.fromkeys(item.key for item in self.pipeline.files(self.contract)))
 
 
 def release(context: Context, run: str, body: bytes) -> Released:
@@ -135,7 +130,7 @@ def decide_and_reserve(work: Work) -> None:
                 context,
                 row,
                 work.contract,
-                keys=work.wanted,
+                pipeline=work.pipeline,
                 evidence=evidence,
                 token=work.token,
             )

@@ -18,8 +18,9 @@ from policies.decide import Policy
 from policies.errors import BudgetError
 from policies.facts import AttestationFacts, ContractFacts, attestation_facts, release_facts
 from policies.wire.base import sha256
-from policies.wire.contract import Contract, KeyRef
+from policies.wire.contract import Contract
 from policies.wire.decision import Decision
+from policies.wire.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Request:
     context: Context
     run: RunRow
     contract: Contract
-    keys: Sequence[KeyRef]
+    pipeline: Pipeline
     evidence: Evidence
     token: str = field(repr=False)
 
@@ -115,7 +116,8 @@ def _judge_release(
         contract=run.contract,
         pipeline=run.pipeline,
         approval=approval,
-        keys=request.keys,
+        reads=request.pipeline,
+        files=request.pipeline.files(request.contract),
         token=request.token.encode(),
         nonce=request.evidence.runtime.nonce,
         reserved=charged if reserved else (),

@@ -7,13 +7,9 @@ from typing import ClassVar
 
 from policies.attestation.maa import EvidenceClaims
 from policies.attestation.runtime import RELEASE_KEY, REPORT_KEY
-from policies.facts.contract import (
-    AttestationTerms,
-    PolicyFacts,
-    attestation_terms,
-    policy_terms,
-)
+from policies.facts.contract import PolicyFacts, policy_terms
 from policies.facts.numbers import MICRO, Whole, microseconds
+from policies.facts.trust import AttestationTerms, TcbFacts, attestation_terms
 from policies.wire.base import Document, Wire, sha256
 from policies.wire.contract import Contract
 
@@ -48,6 +44,8 @@ class ClaimFacts(Wire):
     vmpl: Whole
     host_data: str
     guest_svn: Whole
+    tcb: TcbFacts
+    """Of the processor's firmware, as the report states it."""
     measurement: str
     issued_at: Whole
     expires_at: Whole
@@ -105,6 +103,7 @@ def attestation_facts(
             vmpl=claims.vmpl,
             host_data=claims.host_data,
             guest_svn=claims.guest_svn,
+            tcb=_tcb(claims.tcb),
             measurement=claims.measurement,
             issued_at=microseconds(claims.issued_at),
             expires_at=microseconds(claims.expires_at),
@@ -117,6 +116,16 @@ def attestation_facts(
             pipeline=pipeline_digest,
             nonce=sha256(nonce.encode()),
         ),
+    )
+
+
+def _tcb(levels: Mapping[str, int]) -> TcbFacts:
+    # The authority calls the firmware of SEV-SNP itself `snpfw`.
+    return TcbFacts(
+        bootloader=levels["bootloader"],
+        tee=levels["tee"],
+        snp=levels["snpfw"],
+        microcode=levels["microcode"],
     )
 
 

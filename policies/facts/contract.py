@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from policies.facts.numbers import MICRO, TRILLION, Whole, granted, microseconds
 from policies.facts.signature import Signature, Signed, signature_facts
+from policies.facts.trust import AttestationTerms, attestation_terms
 from policies.wire.base import Document, Wire
 from policies.wire.constraints import Budget
 from policies.wire.constraints import Privacy as PrivacyTerms
-from policies.wire.contract import Attestation, Contract, Dataset, PolicyRef, SealedFile
+from policies.wire.contract import Contract, Dataset, PolicyRef, SealedFile
 
 
 class Key(Wire):
@@ -63,17 +64,6 @@ class DataUseFacts(Wire):
     dataset: str
     join: bool
     private_only: bool
-
-
-class AttestationTerms(Wire):
-    """Which clean rooms are trusted."""
-
-    authorities: tuple[str, ...]
-    host_data: tuple[str, ...]
-    compliance: tuple[str, ...]
-    minimum_guest_svn: Whole
-    max_token_age: Whole
-    """Microseconds."""
 
 
 class PartyRuleFacts(Wire):
@@ -186,17 +176,6 @@ def _terms(contract: Contract) -> Terms:
         attestation=attestation_terms(contract.attestation),
         policy=policy_terms(contract.policy),
         recipient=contract.output.recipient,
-    )
-
-
-def attestation_terms(terms: Attestation) -> AttestationTerms:
-    """Return which clean rooms a contract trusts, as the policies see it."""
-    return AttestationTerms(
-        authorities=terms.authorities,
-        host_data=terms.host_data,
-        compliance=terms.compliance,
-        minimum_guest_svn=terms.minimum_guest_svn,
-        max_token_age=terms.max_token_age_seconds * MICRO,
     )
 
 

@@ -8,8 +8,25 @@ from typing import ClassVar
 from policies.facts.contract import ContractFacts, Key
 from policies.facts.numbers import Whole, microseconds
 from policies.wire.base import Wire, sha256
-from policies.wire.contract import KeyRef
+from policies.wire.contract import Dataset, SealedFile
+from policies.wire.pipeline import Pipeline
 from policies.wire.run import Approval
+
+
+class KeyAsked(Key):
+    """A key, and the sealed file that it is asked for."""
+
+    kind: str
+    """Where the contract lists the file: `datasets` or `baseModels`."""
+    file: str
+    digest: str
+
+
+class ReadFacts(Wire):
+    """Ids of the sealed files that the pipeline reads."""
+
+    datasets: tuple[str, ...]
+    base_models: tuple[str, ...]
 
 
 class RunFacts(Wire):
@@ -19,6 +36,7 @@ class RunFacts(Wire):
     state: str
     contract: str
     pipeline: str
+    reads: ReadFacts
     releasing_to: tuple[str, ...]
     """Digest of the token that the release began with, once it has begun."""
     reserved: tuple[str, ...]
@@ -40,7 +58,8 @@ class ApprovalFacts(Wire):
 class RequestFacts(Wire):
     """What the clean room asks for."""
 
-    keys: tuple[Key, ...]
+    keys: tuple[KeyAsked, ...]
+    """One for each file, though the same key may open several."""
     token: str
     """Digest of the attestation token."""
     nonce: str
@@ -67,7 +86,8 @@ def release_facts(
     contract: str,
     pipeline: str,
     approval: Approval | None,
-    keys: Sequence[KeyRef],
+    reads: Pipeline,
+    files: Sequence[SealedFile],
     token: bytes,
     nonce: str,
     reserved: Sequence[str],
@@ -83,7 +103,8 @@ def release_facts(
         contract: Digest of the contract that the run was submitted under.
         pipeline: Digest of the run's pipeline.
         approval: The permission for the run, its signature and receipt verified.
-        keys: Keys that are asked for.
+        reads: The run's pipeline, which says what it reads.
+        files: The sealed files whose keys are asked for, each with the key that will be asked.
         token: The attestation token, which the caller MUST have verified; only its digest is kept.
         nonce: Nonce of the attested runtime data, as it stands there.
         reserved: Ids of the data sets on which the run's budget is reserved.
@@ -102,16 +123,27 @@ def release_facts(
             state=state,
             contract=contract,
             pipeline=pipeline,
+            reads=ReadFacts(datasets=reads.datasets, base_models=reads.base_models),
             releasing_to=() if releasing_to is None else (releasing_to,),
             reserved=tuple(sorted(reserved)),
         ),
         approvals=() if approval is None else (_approval(approval),),
         request=RequestFacts(
-            keys=tuple(Key(vault=key.vault, name=key.name) for key in keys),
+            keys=tuple(map(_asked, files)),
             token=sha256(token),
             nonce=sha256(nonce.encode()),
             nonce_used_with=tuple(sorted(nonce_used_with)),
         ),
+    )
+
+
+def _asked(file: SealedFile) -> KeyAsked:
+    return KeyAsked(
+        vault=file.key.vault,
+        name=file.key.name,
+        kind="datasets" if isinstance(file, Dataset) else "baseModels",
+        file=file.id,
+        digest=file.digest,
     )
 
 

@@ -16,6 +16,7 @@ from policies.wire.base import (
     Digest,
     Document,
     Hex32,
+    Hex48,
     Name,
     Slug,
     UtcTime,
@@ -79,6 +80,15 @@ class Dataset(SealedFile):
     format: Literal["slices", "arrays"]
 
 
+class TcbFloor(Wire):
+    """The oldest firmware of the processor that is accepted, by security version number."""
+
+    bootloader: int = Field(ge=0, le=255)
+    tee: int = Field(ge=0, le=255)
+    snp: int = Field(ge=0, le=255)
+    microcode: int = Field(ge=0, le=255)
+
+
 class Attestation(Wire):
     """Which clean rooms are trusted."""
 
@@ -88,6 +98,10 @@ class Attestation(Wire):
     """SHA-256 of the launch policies that are accepted."""
     compliance: tuple[Literal["azure-compliant-uvm"], ...] = Field(min_length=1)
     minimum_guest_svn: int = Field(ge=0, le=2**31)
+    minimum_tcb: TcbFloor | None = None
+    """Without it, what the authorities themselves ask for."""
+    measurements: tuple[Hex48, ...] | None = Field(default=None, min_length=1, max_length=64)
+    """Launch digests that are accepted; without them, every guest whose compliance is endorsed."""
     max_token_age_seconds: int = Field(gt=0, le=86_400)
 
 

@@ -17,6 +17,7 @@ from policies.shapes import output_shape
 from policies.wire.base import Digest, Document, Name, Slug, Wire, load_json
 from policies.wire.choices import Metric, OutputFormat
 from policies.wire.constraints import Delta, Epsilon
+from policies.wire.contract import Contract, SealedFile
 from policies.wire.graph import GraphModel
 from policies.wire.losses import Loss
 from policies.wire.optimisers import Averaging, Optimizer, Scheduler
@@ -257,6 +258,18 @@ class Pipeline(Document):
         if self.join is not None:
             return self.join.datasets
         return () if self.train.input is None else (self.train.input,)
+
+    @property
+    def base_models(self) -> tuple[str, ...]:
+        """Ids of the base models that the pipeline reads."""
+        return () if self.train.base_weights is None else (self.train.base_weights,)
+
+    def files(self, contract: Contract) -> tuple[SealedFile, ...]:
+        """Return the sealed files of a contract that the pipeline reads, data sets first."""
+        return (
+            *(item for item in contract.datasets if item.id in self.datasets),
+            *(item for item in contract.base_models if item.id in self.base_models),
+        )
 
     @classmethod
     def from_json(cls, value: Any) -> Self:

@@ -22,7 +22,7 @@ from policies.facts import (
     training_facts,
 )
 from policies.wire.base import Document, canonical_json
-from policies.wire.contract import Contract, KeyRef
+from policies.wire.contract import Contract
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import Approval, Charge
 from tests.samples import contract_json, pipeline_json
@@ -98,7 +98,7 @@ def claims(**changes: Any) -> EvidenceClaims:
         "report_data": "0" * 128,
         "measurement": "c" * 96,
         "guest_svn": 100,
-        "tcb": MappingProxyType({}),
+        "tcb": MappingProxyType({"bootloader": 4, "tee": 0, "snpfw": 24, "microcode": 219}),
         "runtime": {
             "keys": [{"kid": "release"}, {"kid": "report"}],
             "depa": {
@@ -154,7 +154,8 @@ def release_case(**changes: Any) -> ReleaseFacts:
         "contract": pipeline.contract,
         "pipeline": pipeline.digest(),
         "approval": approval(),
-        "keys": [KeyRef(vault=d.key.vault, name=d.key.name) for d in agreed.datasets],
+        "reads": pipeline,
+        "files": pipeline.files(agreed),
         "token": TOKEN,
         "nonce": NONCE,
         "reserved": ["mri-a", "mri-b"],

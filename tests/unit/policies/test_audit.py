@@ -11,6 +11,7 @@ from policies.audit import Finding, audit
 from policies.bundle import load_bundle
 from policies.dossier import RecordRefused
 from policies.errors import PolicyError
+from policies.wire.contract import Contract
 from policies.wire.run import BudgetBooking
 from tests.record import HOST_DATA, NOW, Record
 
@@ -63,6 +64,20 @@ def test_a_decision_under_an_unknown_policy_is_refused(record: Record) -> None:
 def test_a_decision_that_comes_out_otherwise_is_refused(record: Record) -> None:
     record.bends["dec-training"] = update(codes=("EPSILON_EXCEEDED",))
     with pytest.raises(PolicyError, match="replayed"):
+        verify(record)
+
+
+@pytest.mark.parametrize(("listed", "refuses"), [("d" * 96, False), ("c" * 96, True)])
+def test_keys_to_a_measurement_that_the_contract_does_not_list_are_found(
+    record: Record, listed: str, refuses: bool
+) -> None:
+    document = record.contract.to_json()
+    document["attestation"]["measurements"] = [listed]
+    record.contract = Contract.from_json(document)
+    record.pipeline = record.pipeline.model_copy(update={"contract": record.contract.digest()})
+    if refuses:
+        assert "launch measurement outside the contract" in refused(record)
+    else:
         verify(record)
 
 

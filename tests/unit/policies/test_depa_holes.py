@@ -233,15 +233,25 @@ def test_a_revoked_contract_is_refused_everywhere(policy: Policy, entrypoint: st
 
 
 @pytest.mark.parametrize(
-    "key",
+    ("bent", "code"),
     [
-        KeyRef(vault="https://127.0.0.1:8443", name="another-key"),
-        KeyRef(vault="https://vault.attacker.example", name="mri-a-key"),
+        (
+            {"key": KeyRef(vault="https://127.0.0.1:8443", name="another-key")},
+            "KEY_OF_OTHER_FILE",
+        ),
+        (
+            {"key": KeyRef(vault="https://vault.attacker.example", name="mri-a-key")},
+            "KEY_AT_OTHER_VAULT",
+        ),
+        ({"digest": "sha256:" + "9" * 64}, "KEY_NOT_IN_CONTRACT"),
     ],
 )
-def test_keys_of_other_contracts_are_not_released(policy: Policy, key: KeyRef) -> None:
-    decision = policy.release(release_case(keys=[key]))
-    assert [reason.code for reason in decision.reasons] == ["KEY_NOT_IN_CONTRACT"]
+def test_keys_of_other_files_are_not_released(
+    policy: Policy, bent: dict[str, object], code: str
+) -> None:
+    first, *others = Pipeline.from_json(pipeline_document()).files(contract())
+    decision = policy.release(release_case(files=[first.model_copy(update=bent), *others]))
+    assert [reason.code for reason in decision.reasons] == [code]
 
 
 def test_the_first_stage_is_judged_like_the_last(policy: Policy) -> None:

@@ -18,6 +18,7 @@ from tests.unit.policies.good import ENTRYPOINTS, NOW, case, change, document
 OTHER = "sha256:" + "9" * 64
 NOW_US = NOW * 1_000_000
 REMOVED = object()
+ASKED = case("release")["request"]["keys"][0]
 Change = tuple[str, Any]
 
 TRAIN = "/pipeline/stages/1"
@@ -119,7 +120,9 @@ DENIED: list[tuple[str, str, list[Change]]] = [
     ("attestation", "EVIDENCE_GUEST_SVN", [("/claims/guestSvn", 99)]),
     ("attestation", "EVIDENCE_HOST_DATA", [("/claims/hostData", "e" * 64)]),
     ("attestation", "EVIDENCE_ISSUER", [("/claims/issuer", "https://other.example")]),
+    ("attestation", "EVIDENCE_MEASUREMENT", [("/contract/attestation/measurements/-", "d" * 96)]),
     ("attestation", "EVIDENCE_MIGRATABLE", [("/claims/migratable", True)]),
+    ("attestation", "EVIDENCE_TCB", [("/contract/attestation/minimumTcb/snp", 25)]),
     ("attestation", "EVIDENCE_TOO_OLD", [("/claims/issuedAt", NOW_US - 600_000_001)]),
     ("attestation", "EVIDENCE_TYPE", [("/claims/type", "sgx")]),
     ("attestation", "EVIDENCE_VMPL", [("/claims/vmpl", 1)]),
@@ -136,7 +139,11 @@ DENIED: list[tuple[str, str, list[Change]]] = [
     ("release", "CONTRACT_NOT_EXECUTED", [("/executed", False)]),
     ("release", "CONTRACT_REVOKED", [("/revokedBy/-", "did:web:x")]),
     ("release", "KEYS_MISSING", [("/request/keys", [])]),
-    ("release", "KEY_NOT_IN_CONTRACT", [("/request/keys/0/name", "other-key")]),
+    ("release", "KEY_AT_OTHER_VAULT", [("/request/keys/0/vault", "https://vault-c.example")]),
+    ("release", "KEY_NOT_IN_CONTRACT", [("/request/keys/0/digest", OTHER)]),
+    ("release", "KEY_NOT_READ", [("/run/reads/datasets", ["mri-b"])]),
+    ("release", "KEY_OF_OTHER_FILE", [("/request/keys/0/name", "other-key")]),
+    ("release", "KEY_REPEATED", [("/request/keys/-", ASKED)]),
     ("release", "NONCE_USED", [("/request/nonceUsedWith/-", OTHER)]),
     ("release", "OTHER_CONTRACT", [("/run/contract", OTHER)]),
     ("release", "RUN_STATE", [("/run/state", "completed")]),

@@ -17,6 +17,22 @@ is_compliant(status) if status in terms.compliance
 
 is_launch_policy(digest) if digest in terms.hostData
 
+# A contract that lists no measurements leaves them to whoever endorses the guest.
+is_measurement(digest) if {
+	is_string(digest)
+	count(terms.measurements) == 0
+}
+
+is_measurement(digest) if digest in terms.measurements
+
+# Claim of each part of the processor's firmware.
+firmware := {
+	"bootloader": "/x-ms-sevsnpvm-bootloader-svn",
+	"tee": "/x-ms-sevsnpvm-tee-svn",
+	"snp": "/x-ms-sevsnpvm-snpfw-svn",
+	"microcode": "/x-ms-sevsnpvm-microcode-svn",
+}
+
 is_locked if claims.debuggable == false
 
 stays_put if claims.migratable == false
@@ -62,6 +78,18 @@ deny contains lib.reason("EVIDENCE_HOST_DATA", "/x-ms-sevsnpvm-hostdata", msg) i
 deny contains lib.reason("EVIDENCE_GUEST_SVN", "/x-ms-sevsnpvm-guestsvn", msg) if {
 	claims.guestSvn < terms.minimumGuestSvn
 	msg := sprintf("expected guest version %v or later, got %v", [terms.minimumGuestSvn, claims.guestSvn])
+}
+
+deny contains lib.reason("EVIDENCE_TCB", path, msg) if {
+	some part, path in firmware
+	claims.tcb[part] < terms.minimumTcb[part]
+	msg := sprintf("expected %v version %v or later, got %v", [part, terms.minimumTcb[part], claims.tcb[part]])
+}
+
+deny contains lib.reason("EVIDENCE_MEASUREMENT", "/x-ms-sevsnpvm-launchmeasurement", msg) if {
+	digest := claims.measurement
+	not is_measurement(digest)
+	msg := sprintf("expected a launch measurement that the contract lists, got %v", [digest])
 }
 
 deny contains lib.reason("EVIDENCE_FROM_FUTURE", "/iat", msg) if {

@@ -62,6 +62,7 @@ claims_complete if {
 	lib.is_whole(input.claims.vmpl)
 	lib.is_text(input.claims.hostData)
 	lib.is_whole(input.claims.guestSvn)
+	lib.is_tcb(input.claims.tcb)
 	lib.is_text(input.claims.measurement)
 	lib.is_whole(input.claims.issuedAt)
 	lib.is_whole(input.claims.expiresAt)

@@ -58,6 +58,8 @@ terms := {
 		"hostData": ["launch-policy"],
 		"compliance": ["azure-compliant-uvm"],
 		"minimumGuestSvn": 2,
+		"minimumTcb": {"bootloader": 3, "tee": 0, "snp": 8, "microcode": 115},
+		"measurements": ["measurement"],
 		"maxTokenAge": 600000000,
 	},
 	"policy": {"id": "depa", "version": "1.0.0", "digest": digest("b"), "partyRules": [party_rule]},
@@ -130,6 +132,7 @@ attestation := {
 		"vmpl": 0,
 		"hostData": "launch-policy",
 		"guestSvn": 2,
+		"tcb": {"bootloader": 3, "tee": 0, "snp": 8, "microcode": 115},
 		"measurement": "measurement",
 		"issuedAt": now - 1000000,
 		"expiresAt": now + 600000000,
@@ -139,12 +142,21 @@ attestation := {
 	"expected": binding,
 }
 
+asked(kind, file, vault) := {
+	"kind": kind,
+	"file": file,
+	"digest": digest("d"),
+	"vault": vault,
+	"name": "kek",
+}
+
 release := object.union(contract, {
 	"run": {
 		"id": "run-1",
 		"state": "approved",
 		"contract": digest("c"),
 		"pipeline": digest("e"),
+		"reads": {"datasets": ["set-a", "set-b"], "baseModels": ["base"]},
 		"releasingTo": [],
 		"reserved": ["set-a", "set-b"],
 	},
@@ -158,9 +170,9 @@ release := object.union(contract, {
 	}],
 	"request": {
 		"keys": [
-			{"vault": "https://a.example", "name": "kek"},
-			{"vault": "https://b.example", "name": "kek"},
-			{"vault": "https://tdc.example", "name": "kek"},
+			asked("datasets", "set-a", "https://a.example"),
+			asked("datasets", "set-b", "https://b.example"),
+			asked("baseModels", "base", "https://tdc.example"),
 		],
 		"token": digest("1"),
 		"nonce": digest("f"),

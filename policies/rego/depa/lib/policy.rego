@@ -37,5 +37,7 @@ trust_complete if {
 	is_texts(input.contract.attestation.hostData)
 	is_texts(input.contract.attestation.compliance)
 	is_whole(input.contract.attestation.minimumGuestSvn)
+	is_tcb(input.contract.attestation.minimumTcb)
+	is_texts(input.contract.attestation.measurements)
 	is_whole(input.contract.attestation.maxTokenAge)
 }

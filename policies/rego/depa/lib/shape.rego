@@ -39,6 +39,14 @@ is_reachable_key(key) if {
 	key.name != ""
 }
 
+# Security version numbers of a processor's firmware.
+is_tcb(levels) if {
+	is_whole(levels.bootloader)
+	is_whole(levels.tee)
+	is_whole(levels.snp)
+	is_whole(levels.microcode)
+}
+
 is_spend(spend) if {
 	is_whole(spend.microEpsilon)
 	is_whole(spend.deltaTrillionths)

@@ -46,6 +46,9 @@ complete if {
 	every key in input.request.keys {
 		lib.is_text(key.vault)
 		lib.is_text(key.name)
+		lib.is_text(key.kind)
+		lib.is_text(key.file)
+		lib.is_digest(key.digest)
 	}
 	is_array(input.approvals)
 	count(input.approvals) <= 1
@@ -64,6 +67,8 @@ run_complete if {
 	lib.is_text(input.run.state)
 	lib.is_digest(input.run.contract)
 	lib.is_digest(input.run.pipeline)
+	lib.is_texts(input.run.reads.datasets)
+	lib.is_texts(input.run.reads.baseModels)
 	lib.is_texts(input.run.releasingTo)
 	lib.is_texts(input.run.reserved)
 }

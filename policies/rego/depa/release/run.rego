@@ -1,5 +1,5 @@
 # METADATA
-# title: The run, its approval and what it asks for
+# title: The run and its approval
 package depa.release
 
 import data.depa.lib
@@ -29,14 +29,6 @@ is_fresh_nonce if {
 	repeated
 	input.request.nonceUsedWith == [input.request.token]
 }
-
-# Keys of the contract, each at the vault that holds it.
-contract_keys := {[item.key.vault, item.key.name] |
-	some field in ["datasets", "baseModels"]
-	some item in input.contract[field]
-}
-
-is_contract_key(key) if [key.vault, key.name] in contract_keys
 
 charged_ids := {id | some approval in input.approvals; some id in approval.charged}
 
@@ -93,18 +85,6 @@ deny contains lib.reason("APPROVAL_WITHOUT_CHARGE", "/approvals/0/charges", msg)
 deny contains lib.reason("BUDGET_NOT_RESERVED", "/run/reserved", msg) if {
 	some id in charged_ids - reserved_ids
 	msg := sprintf("expected a reservation on data set %v, got none", [id])
-}
-
-deny contains lib.reason("KEYS_MISSING", "/request/keys", msg) if {
-	count(input.request.keys) == 0
-	msg := "expected at least one key to be asked for, got none"
-}
-
-deny contains lib.reason("KEY_NOT_IN_CONTRACT", path, msg) if {
-	some index, key in input.request.keys
-	not is_contract_key(key)
-	path := sprintf("/request/keys/%v", [index])
-	msg := sprintf("expected a key of the contract at its vault, got %v at %v", [key.name, key.vault])
 }
 
 deny contains lib.reason("NONCE_USED", "/request/nonce", msg) if {

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from policies.facts import attestation_facts, training_facts
+from policies.decide import Policy
+from policies.facts import attestation_facts, release_facts, training_facts
 from policies.facts.numbers import asked, granted, microseconds
 from policies.wire.base import Document, sha256
 from policies.wire.pipeline import Pipeline
@@ -15,6 +16,7 @@ from tests.unit.policies.good import (
     NOW,
     RUN,
     TOKEN,
+    approval,
     attestation_case,
     change,
     claims,
@@ -141,6 +143,69 @@ def test_evidence_without_a_type_has_none() -> None:
 
 def test_a_run_without_approval_has_none_in_its_facts() -> None:
     assert release_case(approval=None).approvals == ()
+
+
+def test_each_key_is_asked_for_with_the_file_that_it_opens() -> None:
+    agreed = contract()
+    facts = release_case(files=[*agreed.datasets, *agreed.base_models])
+    kinds = [(key.kind, key.file, key.digest) for key in facts.request.keys]
+    assert kinds == [
+        *(("datasets", item.id, item.digest) for item in agreed.datasets),
+        *(("baseModels", item.id, item.digest) for item in agreed.base_models),
+    ]
+
+
+def test_base_weights_are_among_the_files_that_are_read() -> None:
+    bent = pipeline_document()
+    change(bent, "/pipeline/1/config/baseWeights", contract().base_models[0].id)
+    facts = release_case(reads=Pipeline.from_json(bent))
+    assert facts.run.reads.base_models == (contract().base_models[0].id,)
+
+
+def test_a_key_that_opens_two_files_is_asked_for_each(policy: Policy) -> None:
+    document = contract_document()
+    document["datasets"][1]["key"] = document["datasets"][0]["key"]
+    agreed, pipeline = contract(document), Pipeline.from_json(pipeline_document())
+    facts = release_facts(
+        contract_case(agreed),
+        run=RUN,
+        state="approved",
+        contract=agreed.digest(),
+        pipeline=pipeline.digest(),
+        approval=approval().model_copy(update={"contract": agreed.digest()}),
+        reads=pipeline,
+        files=pipeline.files(agreed),
+        token=TOKEN,
+        nonce=NONCE,
+        reserved=["mri-a", "mri-b"],
+    )
+    assert policy.release(facts).allow
+
+
+FLOOR = {"bootloader": 4, "tee": 0, "snp": 24, "microcode": 219}
+
+
+@pytest.mark.parametrize(
+    ("terms", "codes"),
+    [
+        ({"minimumTcb": FLOOR, "measurements": ["c" * 96]}, set()),
+        ({"minimumTcb": FLOOR | {"snp": 25, "microcode": 220}}, {"EVIDENCE_TCB"}),
+        ({"measurements": ["d" * 96]}, {"EVIDENCE_MEASUREMENT"}),
+    ],
+)
+def test_optional_terms_of_trust_are_judged_once_stated(
+    policy: Policy, terms: dict[str, object], codes: set[str]
+) -> None:
+    document = contract_document()
+    document["attestation"] |= terms
+    agreed, pipeline = contract(document), Pipeline.from_json(pipeline_document()).digest()
+    runtime = claims().runtime
+    bound = {**runtime, "depa": {**runtime["depa"], "contract": agreed.digest()}}
+    facts = attestation_facts(
+        claims(runtime=bound), agreed, run=RUN, pipeline_digest=pipeline, nonce=NONCE, now=NOW
+    )
+    decision = policy.attestation(facts)
+    assert {reason.code for reason in decision.reasons} == codes
 
 
 def test_an_integer_that_a_double_cannot_hold_is_refused() -> None:

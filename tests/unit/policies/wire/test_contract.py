@@ -266,3 +266,31 @@ def test_an_error_never_repeats_the_value() -> None:
     document = contract_json()
     document["output"]["publicKey"] = "very-secret"
     assert "very-secret" not in str(refusal(document))
+
+
+def test_terms_of_trust_that_are_not_stated_are_not_signed() -> None:
+    attestation = Contract.from_json(contract_json()).to_json()["attestation"]
+    assert attestation == contract_json()["attestation"]
+
+
+@pytest.mark.parametrize(
+    ("terms", "pointer"),
+    [
+        (
+            {"minimumTcb": {"bootloader": 1, "tee": 0, "snp": 8}},
+            "/attestation/minimumTcb/microcode",
+        ),
+        (
+            {"minimumTcb": {"bootloader": 256, "tee": 0, "snp": 8, "microcode": 1}},
+            "/attestation/minimumTcb/bootloader",
+        ),
+        ({"measurements": []}, "/attestation/measurements"),
+        ({"measurements": ["d" * 64]}, "/attestation/measurements/0"),
+    ],
+)
+def test_a_floor_or_a_list_that_is_stated_badly_is_named(terms: Json, pointer: str) -> None:
+    document = contract_json()
+    document["attestation"] |= terms
+    with pytest.raises(DocumentError) as error:
+        Contract.from_json(document)
+    assert pointer in {problem.pointer for problem in error.value.problems}
