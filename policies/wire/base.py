@@ -181,3 +181,24 @@ def _problems(error: Exception) -> list[Problem]:
         )
         problems.append(Problem(pointer, message))
     return problems
+
+
+def without_tags(problem: Problem, value: Any) -> Problem:
+    """Return a problem without the union tags in its pointer, so that it resolves in `value`."""
+    parts = problem.pointer.split("/")[1:]
+    kept: list[str] = []
+    for number, part in enumerate(parts):
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict):
+            if name in value:
+                value = value[name]
+            elif number < len(parts) - 1 or problem.message != "is missing":
+                continue
+        elif isinstance(value, list):
+            if not (name.isdigit() and int(name) < len(value)):
+                continue
+            value = value[int(name)]
+        else:
+            continue
+        kept.append(part)
+    return Problem("".join("/" + part for part in kept), problem.message, problem.hint)

@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
@@ -64,7 +65,7 @@ def _kind_of_op(value: Any) -> str:
 
 def _kind_of_entry(value: Any) -> str:
     part = isinstance(value, Part) or (isinstance(value, dict) and "submodule" in value)
-    return "submodule" if part else "layer"
+    return "part" if part else "layer"
 
 
 Op = Annotated[
@@ -107,7 +108,7 @@ class Submodule(Block):
 
 
 Entry = Annotated[
-    Annotated[Layer, Tag("layer")] | Annotated[Part, Tag("submodule")],
+    Annotated[Layer, Tag("layer")] | Annotated[Part, Tag("part")],
     Discriminator(_kind_of_entry),
 ]
 
@@ -275,7 +276,7 @@ def _node(path: tuple[str, ...], layer: Layer, inputs: tuple[str, ...], output: 
     if several != (len(inputs) > 1):
         wanted = "several values" if several else "one value"
         raise ValueError(f"{'.'.join(path)}: {layer.layer} takes {wanted}, got {len(inputs)}")
-    left = sorted(_references(layer.to_json()))
+    left = _open(layer)
     if left:
         raise ValueError(f"{'.'.join(path)}: {left[0]} is a parameter, and no submodule has it")
     return Node(path, layer, inputs, output)
@@ -292,6 +293,12 @@ def _each_used(block: Submodule | GraphModel, *, scope: tuple[str, ...]) -> None
             )
 
 
+@lru_cache(maxsize=1024)
+def _open(layer: Layer) -> tuple[str, ...]:
+    """Return the parameters that a layer waits for, each once."""
+    return tuple(sorted(set(_references(layer.to_json()))))
+
+
 def _references(value: Any) -> Iterator[str]:
     if isinstance(value, str) and value.startswith("$"):
         yield value
@@ -302,20 +309,25 @@ def _references(value: Any) -> Iterator[str]:
 
 def _parameters(submodule: Submodule) -> Iterator[str]:
     for layer in submodule.layers.values():
-        yield from (name.removeprefix("$") for name in _references(layer.to_json()))
+        yield from (name.removeprefix("$") for name in _open(layer))
 
 
 def _filled(layer: Layer, params: Mapping[str, int]) -> Layer:
     """Return the layer with numbers for its parameters, checked again."""
+    needed = [name.removeprefix("$") for name in _open(layer)]
+    return _checked(layer, tuple((name, params[name]) for name in needed)) if needed else layer
+
+
+@lru_cache(maxsize=1024)
+def _checked(layer: Layer, params: tuple[tuple[str, int], ...]) -> Layer:
+    values = {f"${name}": value for name, value in params}
 
     def fill(value: Any) -> Any:
-        if isinstance(value, str) and value.startswith("$"):
-            return params[value.removeprefix("$")]
         if isinstance(value, list):
             return [fill(item) for item in value]
-        return (
-            {key: fill(item) for key, item in value.items()} if isinstance(value, dict) else value
-        )
+        if isinstance(value, dict):
+            return {key: fill(item) for key, item in value.items()}
+        return values.get(value, value) if isinstance(value, str) else value
 
     text = json.dumps(fill(layer.to_json()))
     return type(layer).model_validate_json(text, by_alias=True, by_name=False)

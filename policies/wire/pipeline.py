@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from policies.errors import DocumentError, Problem
 from policies.shapes import output_shape
-from policies.wire.base import Digest, Document, Name, Slug, Wire, load_json
+from policies.wire.base import Digest, Document, Name, Slug, Wire, load_json, without_tags
 from policies.wire.choices import Metric, OutputFormat
 from policies.wire.constraints import Delta, Epsilon
 from policies.wire.contract import Contract, SealedFile
@@ -281,29 +281,8 @@ class Pipeline(Document):
         try:
             return super().from_json(value)
         except DocumentError as error:
-            problems = [_without_tags(problem, value) for problem in error.problems]
+            problems = [without_tags(problem, value) for problem in error.problems]
             raise DocumentError(cls.kind, problems) from None
-
-
-def _without_tags(problem: Problem, value: Any) -> Problem:
-    """Drop the union tags that pydantic puts into locations, so that the pointer resolves."""
-    parts = problem.pointer.split("/")[1:]
-    kept: list[str] = []
-    for number, part in enumerate(parts):
-        name = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(value, dict):
-            if name in value:
-                value = value[name]
-            elif number < len(parts) - 1 or problem.message != "is missing":
-                continue
-        elif isinstance(value, list):
-            if not (name.isdigit() and int(name) < len(value)):
-                continue
-            value = value[int(name)]
-        else:
-            continue
-        kept.append(part)
-    return Problem("".join("/" + part for part in kept), problem.message, problem.hint)
 
 
 def consolidate(parts: Mapping[str, bytes], *, contract: str, name: str) -> Pipeline:

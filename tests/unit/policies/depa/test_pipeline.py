@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from policies.depa.pipeline import is_depa_pipeline
+from policies.errors import DocumentError
+from policies.shapes import graph_parameters
+from policies.wire.graph import GraphModel
+from tests.depa import document, given, imported, imported_pipeline
+from tests.unit.policies.good import change
+
+TRAIN = "/pipeline/1/config"
+LOSS = f"{TRAIN}/loss_config"
+NETWORK = f"{TRAIN}/model_config"
+
+
+def bent(scenario: str, *changes: tuple[str, Any]) -> dict[str, Any]:
+    value = document(scenario, "pipeline_config")
+    for pointer, new in changes:
+        change(value, pointer, new)
+    return value
+
+
+def refused(scenario: str, *changes: tuple[str, Any], **said: Any) -> list[str]:
+    with pytest.raises(DocumentError) as error:
+        imported_pipeline(scenario, bent(scenario, *changes), **said)
+    return [str(problem) for problem in error.value.problems]
+
+
+def listed(scenario: str, *changes: tuple[str, Any]) -> list[str]:
+    return [str(one) for one in imported_pipeline(scenario, bent(scenario, *changes)).changes]
+
+
+def test_the_brats_configuration_becomes_a_join_and_a_graph() -> None:
+    pipeline = imported_pipeline("brats").pipeline
+    train = pipeline.train
+    assert pipeline.datasets == ("brats_A", "brats_B", "brats_C", "brats_D")
+    assert isinstance(train.model, GraphModel)
+    assert graph_parameters(train.model) == 2_164_145
+    assert train.model.gives_probabilities
+    assert (train.steps, train.batch_size, train.threshold) == (45, 8, 0.3)
+    assert train.metrics == ("dice_score", "jaccard_index")
+    assert train.base_weights == "base"
+    assert train.privacy_params is not None
+    assert (train.privacy_params.epsilon, train.privacy_params.unit) == (1.5, "patient")
+
+
+def test_the_mnist_configuration_becomes_open_training_of_an_onnx_file() -> None:
+    pipeline = imported_pipeline("mnist").pipeline
+    train = pipeline.train
+    assert (pipeline.join, pipeline.datasets) == (None, ("mnist",))
+    assert (train.model.kind, train.output, train.is_private) == ("onnx", "onnx", False)
+    assert train.steps == 375
+    assert train.metrics == ("accuracy", "confusion_matrix", "f1_score", "precision", "recall")
+
+
+def test_what_was_dropped_or_changed_is_listed() -> None:
+    found = " ".join(listed("brats"))
+    for word in (
+        "the clean room chooses all paths",
+        "the clean room chooses the device",
+        "45 steps: 1 times 360 units, 8 a step",
+        "hausdorff_distance is not computed",
+        "bce_loss: is computed but not used",
+        "base model base",
+        "all units train",
+        "never on private data",
+        "unit patient, adjacency add-remove",
+    ):
+        assert word in found
+
+
+def test_numbers_that_are_texts_become_numbers() -> None:
+    source = bent(
+        "brats",
+        (f"{TRAIN}/privacy_params/epsilon", "1.5"),
+        (f"{TRAIN}/batch_size", "8"),
+        (f"{TRAIN}/total_epochs", "1.0"),
+    )
+    assert imported_pipeline("brats", source).pipeline == imported_pipeline("brats").pipeline
+
+
+def test_a_delta_above_what_is_granted_is_tightened() -> None:
+    larger = [item.model_copy(update={"units": 220}) for item in given("brats").datasets]
+    agreed = imported("brats", datasets=larger).contract
+    found = imported_pipeline("brats", contract=agreed)
+    assert found.pipeline.train.privacy_params is not None
+    assert found.pipeline.train.privacy_params.delta == 0.0004
+    (said,) = (one for one in found.changes if one.kind == "tightened")
+    assert said.pointer == f"{TRAIN}/privacy_params/delta"
+
+
+def test_an_epsilon_is_never_changed() -> None:
+    source = bent("brats", (f"{TRAIN}/privacy_params/epsilon", 99.0))
+    params = imported_pipeline("brats", source).pipeline.train.privacy_params
+    assert params is not None
+    assert params.epsilon == 99.0
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value", "at"),
+    [
+        (f"{TRAIN}/loss_config", {"class": "torch.os.system", "params": {"command": "id"}}, None),
+        (f"{LOSS}/components/bce_loss", {"class": "torch.os.system", "params": {}}, None),
+        (f"{LOSS}/components/l1_loss/class", "kornia.losses.DiceLoss", None),
+        (f"{LOSS}/components/l1_loss/params/reduction", "sum", None),
+        (f"{LOSS}/components/l1_loss/params/weight", [1.0], None),
+        (f"{LOSS}/components/dice_loss/params/sigmoid", False, None),
+        (f"{LOSS}/components/dice_loss/params/batch", True, None),
+        (f"{LOSS}/components/bce_loss/params/input", "targets", None),
+        (f"{LOSS}/expression", "__import__('os').system('id')", None),
+        (f"{LOSS}/expression", "dice_loss.backward()", None),
+        (f"{LOSS}/reduction", "sum", None),
+        (f"{LOSS}/save_to", "/mnt/remote/output", None),
+        (f"{NETWORK}/layers/in_conv/class", "torch.os.system", None),
+        (f"{NETWORK}/layers/in_conv/class", "nn.Dropout", None),
+        (f"{NETWORK}/layers/in_conv/class", "nn.modules.conv.Conv2d", None),
+        (f"{NETWORK}/layers/in_conv/class", "Conv2d", None),
+        (f"{NETWORK}/layers/in_conv/class", ["nn.Conv2d"], None),
+        (f"{NETWORK}/layers/in_conv/params/device", "cuda:0", None),
+        (f"{NETWORK}/layers/in_conv/params/in_channels", 0, None),
+        (f"{NETWORK}/layers/in_conv/params/padding_mode", "circular", None),
+        (f"{NETWORK}/layers/in_conv/hook", "x", None),
+        (f"{NETWORK}/layers/down_conv0/params/in_ch", "__class__", None),
+        (f"{NETWORK}/layers/down_conv0/submodule", "os", NETWORK),
+        (f"{NETWORK}/forward/21/ops/0", "F.torch.os.system", None),
+        (f"{NETWORK}/forward/21/ops/0", ["torch.load", {"f": "/mnt/remote/brats_A/x"}], None),
+        (f"{NETWORK}/forward/21/ops/0", ["torch.flatten", {"start_dim": 0}], None),
+        (f"{NETWORK}/forward/21/ops/0", ["torch.cat", {"dim": 0}], None),
+        (f"{NETWORK}/forward/21/output", ["x22"], None),
+        (f"{NETWORK}/state_dict", {}, None),
+        (f"{NETWORK}/output", ["x22", "x21"], None),
+        (f"{TRAIN}/optimizer/name", "LBFGS", None),
+        (f"{TRAIN}/optimizer/params/foreach", True, None),
+        (f"{TRAIN}/optimizer/params/lr", -1.0, None),
+        (f"{TRAIN}/scheduler/name", "LambdaLR", None),
+        (f"{TRAIN}/scheduler/params/cycle_momentum", True, None),
+        (f"{TRAIN}/scheduler/params/scale_fn", "os.system", None),
+        (f"{TRAIN}/privacy_params/max_grad_norm", 1e9, None),
+        (f"{TRAIN}/privacy_params/epsilon", "none", None),
+        (f"{TRAIN}/privacy_params/delta", 0.9, None),
+        (f"{TRAIN}/privacy_params/noise", 0.0, None),
+        (f"{TRAIN}/model_type", "pickle", None),
+        (f"{TRAIN}/metrics/0/name", "os.system", f"{TRAIN}/metrics/0"),
+        (f"{TRAIN}/metrics/0/params/threshold", 0.9, None),
+        (f"{TRAIN}/metrics/0/params/save", "x", None),
+        (f"{TRAIN}/paths/trained_model_output_path", "/mnt/remote/brats_A", None),
+        (f"{TRAIN}/paths/saved_weights_path", "/mnt/remote/brats_A/raw.safetensors", None),
+        (f"{TRAIN}/paths/saved_weights_path", "/mnt/remote/model/../brats_A/x.onnx", None),
+        (f"{TRAIN}/paths/base_model_path", "/mnt/remote/model/model.onnx", None),
+        (f"{TRAIN}/paths/input_dataset_path", "/mnt/remote/brats_A", None),
+        (f"{TRAIN}/paths/extra_output", "/srv", None),
+        (f"{TRAIN}/dataset_config/script", "prepare.py", None),
+        (f"{TRAIN}/dataset_config/type", "tabular", f"{TRAIN}/dataset_config"),
+        (f"{TRAIN}/callbacks", [], None),
+        (f"{TRAIN}/batch_size", "many", None),
+        (f"{TRAIN}/total_epochs", 0, None),
+        (f"{TRAIN}/task_type", "classification", TRAIN),
+        ("/pipeline/0/config/joined_dataset", "/mnt/remote/output/stolen", None),
+        ("/pipeline/0/config/datasets/0/mount_path", "/etc", None),
+        ("/pipeline/0/config/datasets/0/mount_path", "/mnt/remote/brats_B", None),
+        ("/pipeline/0/config/datasets/0/file", "x", None),
+        ("/pipeline/0/config/query", "select 1", None),
+        ("/pipeline/0/name", "SparkJoin", None),
+        ("/azure_filesystems", [], None),
+    ],
+)
+def test_what_is_unknown_or_dangerous_is_refused_at_its_pointer(
+    pointer: str, value: Any, at: str | None
+) -> None:
+    said = refused("brats", (pointer, value))
+    wanted = at or pointer
+    assert any(one.startswith((f"{wanted}: ", f"{wanted}/")) for one in said), said
+
+
+@pytest.mark.parametrize(
+    "stage", ["SparkJoin", "Train_XGB", "LLM_Finetune", "FeatureEnggCustom", "Noop", "PrivateTrain"]
+)
+def test_a_stage_that_is_not_offered_is_refused_by_its_name(stage: str) -> None:
+    (said,) = refused("brats", ("/pipeline/1", {"name": stage, "config": {}}))
+    assert said.startswith(f"/pipeline/1/name: stage '{stage}' is not offered (")
+
+
+def test_stages_in_another_order_are_refused() -> None:
+    source = bent("brats")
+    source["pipeline"].reverse()
+    with pytest.raises(DocumentError, match="/pipeline: stages are"):
+        imported_pipeline("brats", source)
+
+
+def test_weights_that_nobody_sealed_are_refused() -> None:
+    agreed = imported("brats", base_models=[]).contract
+    (said,) = refused("brats", contract=agreed)
+    assert said.startswith(
+        f"{TRAIN}/paths/saved_weights_path: names base weights, and the contract"
+    )
+    source = bent("brats")
+    del source["pipeline"][1]["config"]["paths"]["saved_weights_path"]
+    train = imported_pipeline("brats", source, contract=agreed).pipeline.train
+    assert train.base_weights is None
+
+
+def test_a_data_set_that_the_contract_does_not_have_is_refused() -> None:
+    item = {"id": "x", "provider": "icmr", "name": "icmr", "mount_path": "/mnt/remote/icmr"}
+    assert refused("brats", ("/pipeline/0/config/datasets/-", item)) == [
+        "/pipeline/0/config/datasets/4: icmr is no data set of the contract"
+    ]
+
+
+def test_pictures_of_two_sides_are_refused() -> None:
+    (said, *_) = refused("brats", shape=(64, 64))
+    assert said.startswith(f"{TRAIN}/dataset_config: pictures have three sides, got [64, 64]")
+
+
+def test_pictures_that_the_network_cannot_take_are_refused() -> None:
+    (said,) = refused("brats", shape=(1, 40, 40))
+    assert said.startswith(f"{TRAIN}: layer up_samp3.")
+
+
+def test_a_network_that_couples_a_batch_is_read_and_named() -> None:
+    source = bent(
+        "brats",
+        (
+            f"{NETWORK}/submodules/ConvBlock2d/layers/norm1",
+            {"class": "nn.BatchNorm2d", "params": {"num_features": "$mid_ch"}},
+        ),
+    )
+    model = imported_pipeline("brats", source).pipeline.train.model
+    assert isinstance(model, GraphModel)
+    assert "bottleneck.norm1 (BatchNorm2d)" in model.coupled
+
+
+def test_a_configuration_of_depa_is_told_from_one_of_ours() -> None:
+    assert is_depa_pipeline(document("brats", "pipeline_config"))
+    assert not is_depa_pipeline(imported_pipeline("brats").pipeline.to_json())
+    assert not is_depa_pipeline([])
