@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 AZURITE := tests/service/node_modules/.bin/azurite-blob
-EXTRAS := azure,service,postgres,train,demo,dev
+EXTRAS := azure,opa,service,postgres,train,demo,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all check bench

@@ -27,6 +27,7 @@ from contract_service.context import Context
 from contract_service.contracts.routes import router as contract_routes
 from contract_service.contracts.service import Contracts
 from contract_service.database import Database
+from contract_service.engine import opening_engine
 from contract_service.init import load_home
 from contract_service.judge import Judge
 from contract_service.keybroker.evidence import Authorities
@@ -107,12 +108,15 @@ def opening(
 
     Raises:
         HomeError: If the keys do not open.
+        EngineError: If the policy engine cannot be asked.
+        PolicyError: If it does not answer, or holds another policy.
         LedgerError: If the log is held by another process, or is not what was signed.
     """
     home = load_home(
         settings.home, passphrase=settings.passphrase.get_secret_value(), now=int(clock())
     )
     with ExitStack() as stack:
+        engine = stack.enter_context(opening_engine(settings))
         database = Database(settings.database_url)
         stack.callback(database.close)
         database.migrate()
@@ -125,7 +129,7 @@ def opening(
             log=log,
             fingerprint=home.fingerprint,
             record=Record(database=database, log=log, identity=home.identity),
-            judge=Judge((load_bundle(), *bundles)),
+            judge=Judge((load_bundle(), *bundles), engine),
             authorities=authorities or Authorities(ca_file=settings.attestation_ca),
             vaults=vaults or _vaults(settings, home.identity, clock),
             clock=clock,

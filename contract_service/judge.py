@@ -14,6 +14,7 @@ from contract_service.audit.record import Record
 from policies.audit import SALT_BYTES
 from policies.bundle import Bundle
 from policies.decide import Policy
+from policies.engine import PolicyEngine
 from policies.errors import PolicyError
 from policies.facts import AttestationFacts, ContractFacts
 from policies.record import record as make_record
@@ -37,9 +38,9 @@ class Judgement:
 class Judge:
     """The policies that contracts may name."""
 
-    def __init__(self, bundles: Sequence[Bundle]) -> None:
+    def __init__(self, bundles: Sequence[Bundle], engine: PolicyEngine) -> None:
         self._policies: Mapping[str, Policy] = {
-            bundle.digest: Policy.embedded(bundle) for bundle in bundles
+            bundle.digest: Policy(bundle, engine) for bundle in bundles
         }
 
     @property

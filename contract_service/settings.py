@@ -38,6 +38,16 @@ class Settings(BaseSettings):
     """How vaults know this service: by its own certificate, or by its machine's Azure identity."""
     attestation_ca: Path | None = None
     """PEM of the authority of the attestation services' TLS certificates."""
+    policy_engine: Literal["embedded", "opa"] = "embedded"
+    """What evaluates policies: the engine in this process, or an OPA server."""
+    opa_url: str | None = None
+    """The OPA server: https, or http on this machine. It must have loaded this release's bundle."""
+    opa_ca: Path | None = None
+    """PEM of the authority of the OPA server's TLS certificate."""
+    opa_token_file: Path | None = None
+    """File with the bearer token that the OPA server asks for."""
+    opa_seconds: float = Field(default=2.0, gt=0, le=60)
+    """How long an answer of the OPA server may take; after that the decision is a denial."""
     auditors: tuple[Did, ...] = ()
     """Who may read every contract's bundle and budgets."""
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)

@@ -28,27 +28,33 @@ class _Prepared(threading.local):
         self.engines: OrderedDict[str, Engine] = OrderedDict()
 
 
-class RegorusEngine:
-    """Evaluates bundles with regorus; safe to share between threads.
+# Of the process: were it of an object, the thread that drops the object would drop the engines of
+# all threads, which regorus does not allow either.
+_PREPARED: Final = _Prepared()
 
-    Evaluation has no time limit, so only bundles that somebody has agreed to belong in here.
+
+class RegorusEngine:
+    """Evaluates bundles with regorus; safe to share between threads, and works after a fork.
+
+    What is prepared, some 3 MB, depends on the bundle alone: all that differs between contracts is
+    in the input. Evaluation has no time limit, so only bundles that somebody has agreed to belong
+    in here.
     """
 
     def __init__(self) -> None:
         self.name: Final = f"regorus-{version('gordon-to-regorus')}"
-        self._prepared = _Prepared()
 
     def evaluate(self, bundle: Bundle, *, entrypoint: Entrypoint, document: bytes) -> Verdict:
         """Return the value of `data.depa.<entrypoint>.decision`; see `PolicyEngine`."""
         try:
-            engine = self._engine(bundle)
+            engine = _prepare(bundle)
             engine.set_input_json(document.decode("utf-8"))
             result: str = engine.eval_rule_as_json(f"data.depa.{entrypoint}.decision")
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         # A panic in Rust is a BaseException, and must deny like every other error.
         except BaseException as error:  # noqa: BLE001
-            self._prepared.engines.pop(bundle.digest, None)
+            _PREPARED.engines.pop(bundle.digest, None)
             raise PolicyError(
                 f"policy {entrypoint} could not be evaluated: {_clean(error)}",
                 hint="report this with the digests of policy and input",
@@ -60,18 +66,19 @@ class RegorusEngine:
                 f"policy {entrypoint}: expected a decision, got no result or another shape"
             ) from None
 
-    def _engine(self, bundle: Bundle) -> Engine:
-        engines = self._prepared.engines
-        if bundle.digest in engines:
-            engines.move_to_end(bundle.digest)
-            return engines[bundle.digest]
-        engine = Engine()
-        for path, text in bundle.rules.items():
-            engine.add_policy(path, text)
-        engines[bundle.digest] = engine
-        if len(engines) > _MAX_PREPARED:
-            engines.popitem(last=False)
-        return engine
+
+def _prepare(bundle: Bundle) -> Engine:
+    engines = _PREPARED.engines
+    if bundle.digest in engines:
+        engines.move_to_end(bundle.digest)
+        return engines[bundle.digest]
+    engine = Engine()
+    for path, text in bundle.rules.items():
+        engine.add_policy(path, text)
+    engines[bundle.digest] = engine
+    if len(engines) > _MAX_PREPARED:
+        engines.popitem(last=False)
+    return engine
 
 
 def _clean(error: BaseException) -> str:

@@ -13,7 +13,14 @@ from clients.api.errors import NetworkError, ProblemDocument, service_error
 from clients.cli import main
 from clients.cli.errors import NotFoundError, Refused, SignInError, UsageError
 from ledger.errors import LogDamagedError, VerificationError
-from policies.errors import DepaError, DocumentError, PolicyError, Problem
+from policies.errors import (
+    DepaError,
+    DocumentError,
+    PolicyError,
+    PolicyMismatchError,
+    PolicyUnavailableError,
+    Problem,
+)
 from policies.wire.decision import Decision, Denied, Reason
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -24,7 +31,12 @@ REASON = Reason(code="EPSILON_EXCEEDED", path="/pipeline/0", msg="epsilon 9 aske
 def _denied() -> Denied:
     return Denied(
         Decision(
-            entrypoint="training", allow=False, reasons=(REASON,), policy=DIGEST, engine="test"
+            entrypoint="training",
+            allow=False,
+            reasons=(REASON,),
+            policy=DIGEST,
+            policy_version="1.0.0",
+            engine="test",
         )
     )
 
@@ -47,6 +59,8 @@ FAMILIES: list[tuple[Exception, int]] = [
     (Refused("a"), 4),
     (_denied(), 4),
     (PolicyError("a"), 4),
+    (PolicyMismatchError("a"), 4),
+    (PolicyUnavailableError("a"), 5),
     (VerificationError("receipt", expected=1, got=2), 4),
     (LogDamagedError("a"), 4),
     (_service(403), 4),

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import gc
+import json
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -106,3 +110,48 @@ def test_more_bundles_than_are_kept_prepared_are_still_judged() -> None:
         for n, bundle in enumerate(bundles):
             text = f'{{"n":{n}}}'.encode()
             assert engine.evaluate(bundle, entrypoint="contract", document=text).allow
+
+
+def test_a_panic_is_an_error_of_the_thread_that_asked_alone() -> None:
+    engine = RegorusEngine()
+    bundle = bundle_of(f'decision := {ALLOW} if strings.count("abc", input.part) == 1')
+
+    def ask(part: str) -> bool:
+        text = json.dumps({"part": part}).encode()
+        return engine.evaluate(bundle, entrypoint="contract", document=text).allow
+
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(ask, "b").result()
+        with pytest.raises(PolicyError, match="could not be evaluated: PanicException"):
+            ask("")
+        assert other.submit(ask, "b").result()
+    assert ask("b")
+
+
+def test_engines_outlive_the_object_and_the_thread_that_made_them() -> None:
+    bundle, text = bundle_of(f"decision := {ALLOW} if input.n == 7"), b'{"n":7}'
+
+    def ask() -> bool:
+        return RegorusEngine().evaluate(bundle, entrypoint="contract", document=text).allow
+
+    for _ in range(3):
+        with ThreadPoolExecutor(2) as pool:
+            assert pool.submit(ask).result()
+        gc.collect()
+    assert ask()
+
+
+def test_an_engine_works_after_a_fork() -> None:
+    program = """
+import os
+from policies.bundle import load_bundle
+from policies.decide import Policy
+from tests.unit.policies.good import contract_case
+
+assert Policy.embedded().contract(contract_case()).allow
+child = os.fork()
+if child == 0:
+    os._exit(0 if Policy.embedded().contract(contract_case()).allow else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

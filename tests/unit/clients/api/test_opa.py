@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from clients.api.opa import READ_AGAIN_SECONDS, OpaEngine
+from deploy.local.tls import server_certificate
+from policies.bundle import Bundle, load_bundle
+from policies.decide import Policy
+from policies.errors import (
+    DocumentError,
+    PolicyError,
+    PolicyMismatchError,
+    PolicyUnavailableError,
+)
+from policies.wire.decision import Decision
+from tests.opa_server import ANSWERS, OpaServer, serving
+from tests.unit.policies.good import (
+    ENTRYPOINTS,
+    case,
+    change,
+    contract_case,
+    document,
+    other_bundle,
+)
+
+BUNDLE = load_bundle()
+SECONDS = 0.4
+BY = {"id": "depa", "version": BUNDLE.version}
+ALLOW = {"allow": True, "reasons": [], "warnings": [], "policy": BY}
+STRANGE = "package depa.contract\n\nallow := true\n"
+
+
+@contextmanager
+def opened(opa: OpaServer, **options: Any) -> Iterator[Policy]:
+    """Serve, and return a policy that asks there."""
+    bundle: Bundle = options.pop("bundle", BUNDLE)
+    with serving(opa):
+        engine = OpaEngine(opa.url, **{"seconds": SECONDS, **options})
+        try:
+            yield Policy(bundle, engine)
+        finally:
+            engine.close()
+
+
+def failure(decision: Decision) -> tuple[str, str]:
+    """Return code and message of a denial for the sake of the engine."""
+    assert not decision.allow
+    (reason,) = decision.reasons
+    assert reason.path == ""
+    return reason.code, reason.msg
+
+
+@pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
+def test_a_server_decides_as_the_embedded_engine_does(entrypoint: Any) -> None:
+    embedded, facts = Policy.embedded(), case(entrypoint)
+    refused = case(entrypoint)
+    change(refused, "/contract/policy/id", "other")
+    with opened(OpaServer(BUNDLE)) as policy:
+        for value in (facts, refused):
+            decided = policy.evaluate(entrypoint, document(value))
+            expected = embedded.evaluate(entrypoint, document(value))
+            assert decided == expected.model_copy(update={"engine": "opa-1.20.2"})
+        assert policy.evaluate(entrypoint, document(facts)).allow
+
+
+def test_facts_of_each_question_go_to_the_server_once() -> None:
+    opa = OpaServer(BUNDLE)
+    with opened(opa) as policy:
+        for _ in range(3):
+            assert policy.contract(contract_case()).allow
+    question = "/v1/data/depa/contract/decision?strict-builtin-errors=True&provenance=True"
+    assert opa.asked == [("GET", "/v1/policies"), *[("POST", question)] * 3]
+
+
+CODES = {
+    "empty": "POLICY_ERROR",
+    "undefined": "POLICY_ERROR",
+    "evaluation error": "POLICY_ERROR",
+    "bad request": "POLICY_ERROR",
+    "unauthorized": "POLICY_UNAVAILABLE",
+    "forbidden": "POLICY_UNAVAILABLE",
+    "starting": "POLICY_UNAVAILABLE",
+    "not JSON": "POLICY_ERROR",
+    "not UTF-8": "POLICY_MISMATCH",
+    "not an object": "POLICY_ERROR",
+    "too deep": "POLICY_ERROR",
+    "not a number": "POLICY_MISMATCH",
+    "cut off": "POLICY_UNAVAILABLE",
+    "compressed": "POLICY_UNAVAILABLE",
+    "huge": "POLICY_UNAVAILABLE",
+    "redirect": "POLICY_UNAVAILABLE",
+    "moved": "POLICY_UNAVAILABLE",
+    "hang": "POLICY_UNAVAILABLE",
+    "slow head": "POLICY_UNAVAILABLE",
+    "slow body": "POLICY_UNAVAILABLE",
+}
+
+
+@pytest.mark.parametrize("malfunction", CODES)
+def test_a_server_that_breaks_denies_with_its_reason_and_in_time(malfunction: str) -> None:
+    opa = OpaServer(BUNDLE)
+    with opened(opa) as policy:
+        assert policy.contract(contract_case()).allow
+        opa.malfunction = malfunction
+        began = time.monotonic()
+        code, message = failure(policy.contract(contract_case()))
+        assert time.monotonic() - began < 10 * SECONDS
+        assert code == CODES[malfunction]
+        assert "s3cret" not in message
+        opa.malfunction = None
+        assert policy.contract(contract_case()).allow
+    assert [path for _, path in opa.asked if path in {"/elsewhere", "/health"}] == []
+
+
+def test_each_malfunction_that_is_one_answer_is_tested() -> None:
+    assert set(ANSWERS) < set(CODES)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        None,
+        True,
+        {},
+        {**ALLOW, "allow": 1},
+        {**ALLOW, "allow": "true"},
+        {**ALLOW, "more": 1},
+        {**ALLOW, "reasons": ["no"]},
+        {**ALLOW, "reasons": [{"code": "A", "path": "", "msg": ""}] * 1001},
+        {"allow": True, "reasons": [], "warnings": []},
+    ],
+)
+def test_a_server_that_answers_another_shape_denies(result: Any) -> None:
+    with opened(OpaServer(BUNDLE, malfunction="result", result=result)) as policy:
+        assert failure(policy.contract(contract_case()))[0] == "POLICY_ERROR"
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        ({**ALLOW, "policy": {"id": "other", "version": BUNDLE.version}}, "POLICY_MISMATCH"),
+        ({**ALLOW, "policy": {"id": "depa", "version": "0.0.1"}}, "POLICY_MISMATCH"),
+        ({**ALLOW, "allow": False}, "POLICY_ERROR"),
+        ({**ALLOW, "reasons": [{"code": "A_CODE", "path": "", "msg": ""}]}, "POLICY_ERROR"),
+    ],
+)
+def test_a_server_that_answers_for_another_policy_or_contradicts_itself_denies(
+    result: Any, code: str
+) -> None:
+    with opened(OpaServer(BUNDLE, malfunction="result", result=result)) as policy:
+        assert failure(policy.contract(contract_case()))[0] == code
+
+
+SHOWN = [
+    {},
+    {"a": {"revision": ""}},
+    {"a": {}},
+    {"a": {"revision": other_bundle().digest}},
+    {"a": {"revision": BUNDLE.digest}, "b": {"revision": other_bundle().digest}},
+    {"a": {"revision": BUNDLE.digest}, "b": {"revision": BUNDLE.digest}},
+    {"a": BUNDLE.digest},
+]
+
+
+@pytest.mark.parametrize("bundles", SHOWN)
+def test_an_answer_of_any_other_revision_denies(bundles: Any) -> None:
+    with opened(OpaServer(BUNDLE, bundles=bundles)) as policy:
+        assert failure(policy.contract(contract_case()))[0] == "POLICY_MISMATCH"
+
+
+def changed(**texts: str) -> dict[str, str]:
+    return {**BUNDLE.rules, **texts}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {},
+        {path: text for path, text in BUNDLE.rules.items() if "budget" not in path},
+        {path: text + "\n" for path, text in BUNDLE.rules.items()},
+        changed(extra=STRANGE),
+        changed(extra='package depa["contract"]\n\nallow := true\n'),
+        changed(extra=BUNDLE.rules["depa/lib/shape.rego"]),
+    ],
+)
+def test_a_server_with_other_texts_is_never_asked(texts: dict[str, str]) -> None:
+    opa = OpaServer(BUNDLE, texts=texts)
+    with opened(opa) as policy:
+        assert failure(policy.contract(contract_case()))[0] == "POLICY_MISMATCH"
+        with pytest.raises(PolicyMismatchError, match="expected the"):
+            policy.engine.require(BUNDLE)  # type: ignore[attr-defined]  # of this engine alone
+    assert {method for method, _ in opa.asked} == {"GET"}
+
+
+def test_policies_of_packages_that_are_not_ours_are_not_our_concern() -> None:
+    texts = changed(authz="package system.authz\n\ndefault allow := true\n")
+    with opened(OpaServer(BUNDLE, texts=texts)) as policy:
+        assert policy.contract(contract_case()).allow
+
+
+def test_texts_are_read_again_after_another_revision_was_shown() -> None:
+    opa = OpaServer(BUNDLE)
+    with opened(opa) as policy:
+        assert policy.contract(contract_case()).allow
+        opa.revision = other_bundle().digest
+        assert failure(policy.contract(contract_case()))[0] == "POLICY_MISMATCH"
+        opa.revision, opa.texts = None, changed(extra=STRANGE)
+        assert failure(policy.contract(contract_case()))[0] == "POLICY_MISMATCH"
+        opa.texts = None
+        assert policy.contract(contract_case()).allow
+
+
+def test_texts_are_read_again_every_few_minutes() -> None:
+    now, opa = [0.0], OpaServer(BUNDLE)
+    with opened(opa, clock=lambda: now[0]) as policy:
+        assert policy.contract(contract_case()).allow
+        opa.texts = changed(extra=STRANGE)
+        now[0] = READ_AGAIN_SECONDS
+        assert failure(policy.contract(contract_case()))[0] == "POLICY_MISMATCH"
+
+
+def test_a_bundle_that_the_server_does_not_hold_denies_and_disturbs_no_other() -> None:
+    opa = OpaServer(BUNDLE)
+    with opened(opa) as policy:
+        other = Policy(other_bundle(), policy.engine)
+        for _ in range(2):
+            assert policy.contract(contract_case()).allow
+            # Its texts are the same, and only its codes are not: the revision tells.
+            assert failure(other.contract(contract_case()))[0] == "POLICY_MISMATCH"
+
+
+def test_a_server_that_is_not_there_denies() -> None:
+    opa = OpaServer(BUNDLE)
+    with opened(opa) as policy:
+        pass
+    code, message = failure(policy.contract(contract_case()))
+    assert code == "POLICY_UNAVAILABLE"
+    assert opa.url.removeprefix("http://") in message
+
+
+def test_a_start_is_refused_unless_the_server_holds_the_policy() -> None:
+    with opened(OpaServer(BUNDLE)) as policy:
+        engine = policy.engine
+        assert isinstance(engine, OpaEngine)
+        engine.require(BUNDLE)
+        with pytest.raises(PolicyMismatchError):
+            engine.require(other_bundle())
+    with pytest.raises(PolicyUnavailableError, match="does not answer"):
+        engine.require(BUNDLE)
+
+
+def test_a_start_is_refused_when_the_server_allows_nothing_in_particular() -> None:
+    with opened(OpaServer(BUNDLE, malfunction="result", result=ALLOW)) as policy:
+        assert isinstance(policy.engine, OpaEngine)
+        with pytest.raises(PolicyError, match="told nothing"):
+            policy.engine.require(BUNDLE)
+
+
+def test_the_token_is_sent_and_shown_to_nobody() -> None:
+    opa = OpaServer(BUNDLE, token="t0ken")  # noqa: S106
+    with opened(opa, token=SecretStr("t0ken")) as policy:
+        assert policy.contract(contract_case()).allow
+        assert "t0ken" not in repr(policy)
+        assert "t0ken" not in str(vars(policy.engine))
+    with opened(OpaServer(BUNDLE, token="t0ken"), token=SecretStr("0ther")) as policy:  # noqa: S106
+        code, message = failure(policy.contract(contract_case()))
+        assert code == "POLICY_UNAVAILABLE"
+        assert "0ther" not in message
+
+
+@pytest.mark.parametrize("token", ["", "s3 cret", "s3\ncret", "s3crét", "x" * 5000])
+def test_a_token_that_is_no_header_is_refused_without_being_shown(token: str) -> None:
+    with pytest.raises(DocumentError, match="/token: expected visible") as refused:
+        OpaEngine("http://127.0.0.1:1", token=SecretStr(token))
+    assert not token or token not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://opa.example:8181", "expected https, since opa.example is not this machine"),
+        ("http://10.0.0.1:8181", "expected https"),
+        ("http://127.0.0.1.example", "expected https"),
+        ("http://[2001:db8::1]:8181", "expected https"),
+        ("ftp://127.0.0.1", "expected https://host:port"),
+        ("127.0.0.1:8181", "expected https://host:port"),
+        ("https://", "expected https://host:port"),
+        ("https://user:s3cret@opa.example", "scheme, host and port alone"),
+        ("https://opa.example/v1", "scheme, host and port alone"),
+        ("https://opa.example?x=1", "scheme, host and port alone"),
+        ("https://opa.example:port", "is not a URL"),
+    ],
+)
+def test_a_url_that_is_not_safe_is_refused(url: str, problem: str) -> None:
+    with pytest.raises(DocumentError, match=problem) as refused:
+        OpaEngine(url)
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:1", "http://[::1]:1", "https://127.0.0.1:1"])
+def test_a_url_of_this_machine_is_taken_and_nobody_answers_there(url: str) -> None:
+    decision = Policy(BUNDLE, OpaEngine(url, seconds=SECONDS)).contract(contract_case())
+    assert failure(decision)[0] == "POLICY_UNAVAILABLE"
+
+
+def test_an_authority_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DocumentError, match="is not a file"):
+        OpaEngine("https://opa.example", ca_file=tmp_path / "ca.pem")
+
+
+def test_the_environment_names_no_proxy_password_or_authority(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login a password b\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
+    with opened(OpaServer(BUNDLE, token="t0ken"), token=SecretStr("t0ken")) as policy:  # noqa: S106
+        assert policy.contract(contract_case()).allow
+
+
+def test_many_threads_share_one_engine() -> None:
+    start = threading.Barrier(4)
+
+    def decide(policy: Policy) -> bool:
+        start.wait()
+        return all(policy.contract(contract_case()).allow for _ in range(5))
+
+    with opened(OpaServer(BUNDLE), seconds=20.0) as policy, ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(decide, [policy] * 4)) == [True] * 4
+
+
+def test_a_certificate_of_another_authority_is_refused(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    files = server_certificate(tmp_path / "one", name="opa", now=now)
+    other = server_certificate(tmp_path / "two", name="opa", now=now).authority
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+    opa = OpaServer(BUNDLE)
+    with serving(opa, tls=context):
+        for ca_file, code in ((files.authority, None), (other, "POLICY_UNAVAILABLE")):
+            engine = OpaEngine(opa.url, ca_file=ca_file, seconds=5.0)
+            decision = Policy(BUNDLE, engine).contract(contract_case())
+            assert (None if decision.allow else failure(decision)[0]) == code
+            engine.close()
