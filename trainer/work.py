@@ -11,6 +11,7 @@ from policies import accounting
 from policies.accounting import PrivacyPlan
 from policies.agreement import Agreement
 from policies.attestation.runtime import decode_base64url
+from policies.population import most_units
 from policies.wire.run import Spent
 from trainer.inputs import Inputs, open_inputs
 from trainer.loop import Trained, train
@@ -67,9 +68,7 @@ def privacy_plan(agreement: Agreement) -> PrivacyPlan | None:
     """Return the plan that the approved pipeline and the contract's public numbers fix."""
     if not agreement.pipeline.train.is_private:
         return None
-    units = sum(
-        item.units for item in agreement.contract.datasets if item.id in agreement.pipeline.datasets
-    )
+    units = most_units(agreement.pipeline, agreement.contract)
     return accounting.plan_training(agreement.pipeline.train, units=units)
 
 

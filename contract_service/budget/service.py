@@ -23,6 +23,7 @@ from contract_service.budget.tables import BookingRow, LockRow
 from policies import accounting
 from policies.errors import BudgetError, DocumentError, Problem
 from policies.facts import BudgetAfter
+from policies.population import most_units
 from policies.wire.base import canonical_json
 from policies.wire.constraints import Budget, Privacy
 from policies.wire.contract import Contract, Dataset
@@ -44,7 +45,7 @@ def planned_charges(contract: Contract, pipeline: Pipeline) -> tuple[Charge, ...
     datasets = [contract.dataset(name) for name in pipeline.datasets]
     if params is None or any(dataset is None for dataset in datasets):
         return ()
-    units = sum(dataset.units for dataset in datasets if dataset is not None)
+    units = most_units(pipeline, contract)
     if pipeline.train.batch_size > units:
         at = f"/pipeline/{len(pipeline.pipeline) - 1}/config/batchSize"
         problem = Problem(at, f"is more than the {units} {params.unit}s of the data sets")

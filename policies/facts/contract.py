@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from policies.facts.numbers import MICRO, TRILLION, Whole, granted, microseconds
 from policies.facts.signature import Signature, Signed, signature_facts
+from policies.facts.tables import TableFacts, TableUseFacts, table_facts, table_use_facts
 from policies.facts.trust import AttestationTerms, attestation_terms
 from policies.wire.base import Document, Wire
 from policies.wire.constraints import Budget
@@ -35,6 +36,8 @@ class DatasetFacts(Sealed):
 
     units: Whole
     """Number of privacy units in it."""
+    table: TableFacts | None = None
+    """Absent for data of another format."""
 
 
 class Spend(Wire):
@@ -64,6 +67,8 @@ class DataUseFacts(Wire):
     dataset: str
     join: bool
     private_only: bool
+    table: TableUseFacts | None = None
+    """Absent for data of another format."""
 
 
 class PartyRuleFacts(Wire):
@@ -167,7 +172,12 @@ def _terms(contract: Contract) -> Terms:
         base_models=tuple(map(_sealed, contract.base_models)),
         privacy=tuple(map(_privacy, limits.privacy)),
         data_use=tuple(
-            DataUseFacts(dataset=use.dataset, join=use.join, private_only=use.private_only)
+            DataUseFacts(
+                dataset=use.dataset,
+                join=use.join,
+                private_only=use.private_only,
+                table=table_use_facts(use),
+            )
             for use in limits.data_use
         ),
         models=limits.models,
@@ -203,6 +213,7 @@ def _dataset(item: Dataset) -> DatasetFacts:
         digest=item.digest,
         key=_key(item),
         units=item.units,
+        table=table_facts(item.table),
     )
 
 

@@ -8,9 +8,11 @@ from typing import ClassVar
 
 from policies.facts.contract import ContractFacts, Spend
 from policies.facts.numbers import MICRO, TRILLION, Whole, asked
+from policies.facts.tables import TableStageFacts, table_stage
 from policies.wire.base import Wire
 from policies.wire.graph import GraphModel
 from policies.wire.pipeline import DirectoryJoin, Pipeline, TrainDl, TrainDlConfig
+from policies.wire.tables import TableJoin
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class PipelineFacts(Wire):
     digest: str
     contract: str
     """Digest of the contract that it names."""
-    stages: tuple[TrainStageFacts | StageFacts, ...]
+    stages: tuple[TrainStageFacts | TableStageFacts | StageFacts, ...]
 
 
 class BudgetFacts(Wire):
@@ -137,12 +139,14 @@ def training_facts(
 
 def _stages(
     pipeline: Pipeline, parameters: int, coupled: tuple[str, ...]
-) -> Iterator[TrainStageFacts | StageFacts]:
+) -> Iterator[TrainStageFacts | TableStageFacts | StageFacts]:
     for index, stage in enumerate(pipeline.pipeline):
         path = f"/pipeline/{index}"
         match stage:
             case DirectoryJoin():
                 yield StageFacts(path=path, name=stage.name, datasets=stage.config.datasets)
+            case TableJoin():
+                yield table_stage(path, stage.config, pipeline.train.dataset)
             case TrainDl():
                 yield _train(stage.config, path, pipeline.datasets, parameters, coupled)
 

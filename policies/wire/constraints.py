@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from policies.wire.base import Slug, Wire
 from policies.wire.choices import ModelKind
+from policies.wire.tables import TableTerms
 
 MAX_PARTIES = 64
 
@@ -51,7 +52,7 @@ class Privacy(Wire):
     max_steps: int = Field(gt=0, le=10**7)
 
 
-class DataUse(Wire):
+class DataUse(TableTerms):
     """What may be done with one data set."""
 
     dataset: Slug

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from policies.errors import DocumentError, Problem
 from policies.wire.base import (
@@ -25,6 +25,7 @@ from policies.wire.base import (
     load_json,
 )
 from policies.wire.constraints import MAX_PARTIES, Constraints, Privacy
+from policies.wire.tables import TableSchema
 
 _PLACEHOLDER = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|<[A-Z_ ]+>")
 
@@ -77,7 +78,15 @@ class Dataset(SealedFile):
 
     units: int = Field(gt=0, le=10**9)
     """Number of privacy units in it, which the provider states publicly."""
-    format: Literal["slices", "arrays"]
+    format: Literal["slices", "arrays", "table"]
+    table: TableSchema | None = None
+    """What a table holds; absent for data of another format."""
+
+    @model_validator(mode="after")
+    def _table_has_a_schema(self) -> Self:
+        if (self.format == "table") != (self.table is not None):
+            raise ValueError("table is given exactly where format is table")
+        return self
 
 
 class TcbFloor(Wire):
@@ -237,6 +246,11 @@ def _inconsistencies(contract: Contract) -> Iterable[Problem]:
     if contract.output.recipient != contract.tdc.id:
         yield Problem("/output/recipient", "is not the tdc")
     yield from _coverage(contract)
+    for index, use in enumerate(contract.constraints.data_use):
+        if used := contract.dataset(use.dataset):
+            for problem in use.problems(used.table):
+                at = f"/constraints/dataUse/{index}{problem.pointer}"
+                yield Problem(at, problem.message)
 
 
 def _coverage(contract: Contract) -> Iterable[Problem]:

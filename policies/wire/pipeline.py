@@ -21,6 +21,8 @@ from policies.wire.contract import Contract, SealedFile
 from policies.wire.graph import GraphModel
 from policies.wire.losses import Loss
 from policies.wire.optimisers import Averaging, Optimizer, Scheduler
+from policies.wire.stages import not_offered
+from policies.wire.tables import TableDataset, TableJoin, TableJoinConfig, unread
 
 PARTS = ("model", "dataset", "loss", "train", "eval", "join")
 """The configuration files that `consolidate` puts together; `join` may be left out."""
@@ -85,7 +87,7 @@ class ArraysDataset(Wire):
     classes: int = Field(ge=2, le=10_000)
 
 
-Dataset = Annotated[SlicesDataset | ArraysDataset, Field(discriminator="kind")]
+Dataset = Annotated[SlicesDataset | ArraysDataset | TableDataset, Field(discriminator="kind")]
 
 
 class Augmentation(Wire):
@@ -163,11 +165,20 @@ class TrainDlConfig(Wire):
         unfit = sorted(set(self.metrics) - _METRICS_OF[self.task_type])
         if unfit:
             raise ValueError(f"metrics {unfit} do not fit taskType {self.task_type}")
+        if isinstance(self.dataset, TableDataset):
+            _check_table(self)
         if isinstance(self.model, UNet2d) and isinstance(self.dataset, SlicesDataset):
             _check_unet(self.model, self.dataset)
         if isinstance(self.model, GraphModel):
             _check_graph(self.model, self.dataset)
         return self
+
+
+def _check_table(config: TrainDlConfig) -> None:
+    if config.augmentation is not None:
+        raise ValueError("augmentation changes pictures; the rows of a table have none")
+    if config.model.kind == "unet2d":
+        raise ValueError("model unet2d does not fit dataset table")
 
 
 def _check_unet(model: UNet2d, dataset: SlicesDataset) -> None:
@@ -208,13 +219,17 @@ class TrainDl(Wire):
     config: TrainDlConfig
 
 
-Stage = Annotated[DirectoryJoin | TrainDl, Field(discriminator="name")]
+Stage = Annotated[DirectoryJoin | TableJoin | TrainDl, Field(discriminator="name")]
+_ORDERS = (["Train_DL"], ["DirectoryJoin", "Train_DL"], ["TableJoin", "Train_DL"])
 
 
 def _order(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     names = [stage.name for stage in stages]
-    if names not in (["Train_DL"], ["DirectoryJoin", "Train_DL"]):
-        raise ValueError(f"stages are {names}; expected Train_DL, or DirectoryJoin then Train_DL")
+    if names not in _ORDERS:
+        raise ValueError(
+            f"stages are {names}; expected Train_DL, or DirectoryJoin then Train_DL, "
+            "or TableJoin then Train_DL"
+        )
     return stages
 
 
@@ -238,6 +253,17 @@ class Pipeline(Document):
             )
         return self
 
+    @model_validator(mode="after")
+    def _tables_are_joined(self) -> Self:
+        join, dataset = self.join, self.train.dataset
+        joined = join if isinstance(join, TableJoinConfig) else None
+        read = dataset if isinstance(dataset, TableDataset) else None
+        if (joined is None) != (read is None):
+            raise ValueError("a TableJoin stage and a dataset of kind table come together")
+        if joined is not None and read is not None and (names := list(unread(joined, read))):
+            raise ValueError(f"the join does not hand on {', '.join(names[:5])}")
+        return self
+
     @property
     def train(self) -> TrainDlConfig:
         """The training stage."""
@@ -247,10 +273,10 @@ class Pipeline(Document):
         return stage.config
 
     @property
-    def join(self) -> DirectoryJoinConfig | None:
+    def join(self) -> DirectoryJoinConfig | TableJoinConfig | None:
         """The join, if there is one."""
         stage = self.pipeline[0]
-        return stage.config if isinstance(stage, DirectoryJoin) else None
+        return None if isinstance(stage, TrainDl) else stage.config
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -281,15 +307,18 @@ class Pipeline(Document):
         try:
             return super().from_json(value)
         except DocumentError as error:
-            problems = [without_tags(problem, value) for problem in error.problems]
+            problems = [
+                not_offered(without_tags(problem, value), value) for problem in error.problems
+            ]
             raise DocumentError(cls.kind, problems) from None
 
 
 def consolidate(parts: Mapping[str, bytes], *, contract: str, name: str) -> Pipeline:
     """Put the configuration parts together into one pipeline of a contract.
 
-    Each part is a JSON object. `join` holds the fields of the DirectoryJoin stage; the fields of
-    all others go into Train_DL, and no field may stand in two parts.
+    Each part is a JSON object. `join` holds the fields of the TableJoin stage if it names tables,
+    of the DirectoryJoin stage if not; the fields of all others go into Train_DL, and no field may
+    stand in two parts.
 
     Args:
         parts: The bytes of each part, by its name in `PARTS`.
@@ -313,7 +342,9 @@ def consolidate(parts: Mapping[str, bytes], *, contract: str, name: str) -> Pipe
     loaded = {part: _part(part, parts[part]) for part in PARTS if part in parts}
     stages: list[dict[str, Any]] = []
     if "join" in loaded:
-        stages.append({"name": "DirectoryJoin", "config": loaded.pop("join")})
+        join = loaded.pop("join")
+        name_of_join = "TableJoin" if "tables" in join else "DirectoryJoin"
+        stages.append({"name": name_of_join, "config": join})
     problems = list(_repeated(loaded))
     if problems:
         raise DocumentError("pipeline parts", problems)

@@ -13,6 +13,7 @@ from policies.decide import Policy
 from policies.lint import read_folder
 from policies.lint.codes import ENGINE_CODES
 from policies.lint.source import Module, dotted, parse_module, walk
+from tests.unit.policies import table_reasons
 from tests.unit.policies.good import ENTRYPOINTS, NOW, case, change, document
 
 OTHER = "sha256:" + "9" * 64
@@ -200,7 +201,7 @@ def test_rules_explanations_and_tests_know_the_same_codes(policy: Policy) -> Non
                 if kind == "Call" and (dotted(node["fcn"]) or "").endswith("reason"):
                     first = node["params"][0]
                     given |= {first["String"]["value"]} if "String" in first else set()
-    tested = {code for _, code, _ in DENIED + WARNED}
+    tested = {code for _, code, _ in DENIED + WARNED + table_reasons.DENIED}
     assert given == set(policy.bundle.codes) - ENGINE_CODES == tested
 
 

@@ -48,6 +48,7 @@ complete if {
 	terms_complete
 	data_complete
 	limits_complete
+	tables_complete
 }
 
 terms_complete if {

@@ -73,6 +73,12 @@ stage_complete(stage) if {
 
 stage_complete(stage) if {
 	lib.is_text(stage.path)
+	stage.name == "TableJoin"
+	join_complete(stage)
+}
+
+stage_complete(stage) if {
+	lib.is_text(stage.path)
 	stage.name == "Train_DL"
 	lib.is_texts(stage.datasets)
 	lib.is_text(stage.model)

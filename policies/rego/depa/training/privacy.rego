@@ -124,11 +124,18 @@ deny contains lib.reason("STEPS_EXCEEDED", path, msg) if {
 
 deny contains lib.reason("BATCH_TOO_LARGE", path, msg) if {
 	some stage in private_stages
-	units := sum([item.units | some item in input.contract.datasets; item.id in stage.datasets])
+	units := most_units(stage.datasets)
 	stage.batchUnits > units
 	path := concat("", [stage.path, "/config/batchSize"])
 	msg := sprintf("%v units a step asked, expected at most the %v units of its data sets", [stage.batchUnits, units])
 }
+
+# Tables are joined on their units' keys: a unit of the result is in each of them.
+most_units(ids) := min(units_of(ids)) if count(table_stages) > 0
+
+most_units(ids) := sum(units_of(ids)) if count(table_stages) == 0
+
+units_of(ids) := [item.units | some item in input.contract.datasets; item.id in ids]
 
 deny contains lib.reason("BATCH_COUPLED", path, msg) if {
 	some stage in private_stages

@@ -1,6 +1,6 @@
 # METADATA
 # title: Stages and the data they read
-# description: A closed list in one of two orders, over exactly the data sets of the contract.
+# description: A closed list in one of three orders, over exactly the data sets of the contract.
 package depa.training
 
 import data.depa.lib
@@ -12,29 +12,42 @@ source := input.pipeline.stages[0]
 
 source_ids := {id | some id in source.datasets}
 
-source_path := sprintf("%v/config/datasets", [source.path]) if joined
+source_path := sprintf("%v/config/%v", [source.path, source_field])
 
-source_path := sprintf("%v/config/input", [source.path]) if not joined
+source_field := "datasets" if joins_folders
 
-joined if "DirectoryJoin" in names
+source_field := "tables" if {
+	not joins_folders
+	"TableJoin" in names
+}
 
-is_stage(name) if name in {"DirectoryJoin", "Train_DL"}
+source_field := "input" if not joined
+
+joins_folders if "DirectoryJoin" in names
+
+joined if joins_folders
+
+joined if "TableJoin" in names
+
+is_stage(name) if name in {"DirectoryJoin", "TableJoin", "Train_DL"}
 
 legal_order if names == ["Train_DL"]
 
 legal_order if names == ["DirectoryJoin", "Train_DL"]
+
+legal_order if names == ["TableJoin", "Train_DL"]
 
 deny contains lib.reason("STAGE_UNKNOWN", path, msg) if {
 	some stage in input.pipeline.stages
 	name := stage.name
 	not is_stage(name)
 	path := sprintf("%v/name", [stage.path])
-	msg := sprintf("expected DirectoryJoin or Train_DL, got %v", [name])
+	msg := sprintf("expected DirectoryJoin, TableJoin or Train_DL, got %v", [name])
 }
 
 deny contains lib.reason("STAGE_ORDER", "/pipeline", msg) if {
 	not legal_order
-	msg := sprintf("expected Train_DL, or DirectoryJoin and then Train_DL, got %v", [concat(" then ", names)])
+	msg := sprintf("expected Train_DL, alone or after DirectoryJoin or TableJoin, got %v", [concat(" then ", names)])
 }
 
 deny contains lib.reason("STAGE_INPUT_DIFFERS", stage.path, msg) if {
@@ -62,11 +75,12 @@ deny contains lib.reason("DATASET_REPEATED", source_path, msg) if {
 deny contains lib.reason("JOIN_MISSING", source_path, msg) if {
 	not joined
 	count(source_ids) > 1
-	msg := sprintf("expected a DirectoryJoin of %v before training, got none", [lib.listing(source_ids)])
+	msg := sprintf("expected a DirectoryJoin or TableJoin of %v before training, got none", [lib.listing(source_ids)])
 }
 
 deny contains lib.reason("JOIN_NOT_ALLOWED", source_path, msg) if {
 	joined
+	count(source_ids) > 1
 	some use in input.contract.dataUse
 	use.dataset in source_ids
 	use.join != true
