@@ -23,10 +23,10 @@ from trainer.data.units import UnitDataset
 from trainer.losses import build_loss
 from trainer.memory import keep_freed_memory
 from trainer.optimisers import Averager, build_optimizer, build_scheduler
-from trainer.privacy.engine import GradientEngine
+from trainer.privacy.engine import GradientEngine, Precision
+from trainer.privacy.engines import private_engine
 from trainer.privacy.errors import EngineRefused, TrainingAborted
 from trainer.privacy.noise import add_noise
-from trainer.privacy.opacus_engine import OpacusEngine
 from trainer.privacy.plain_engine import PlainEngine
 from trainer.privacy.sampling import poisson_sample
 from trainer.privacy.streams import Streams
@@ -123,7 +123,9 @@ class _Fit:
         self._optimizer = build_optimizer(config.optimizer, self._parameters)
         self._scheduler = build_scheduler(config.scheduler, self._optimizer, steps=config.steps)
         self.averager = Averager(config.averaging, steps=config.steps)
-        self.engine, self._deviation = _engine(model, config, agreed)
+        self.engine, self._deviation = _engine(
+            model, config, agreed, measure=not streams.repeatable
+        )
 
     def may_go_on(self) -> bool:
         """Return whether there is a next step and the budget pays for it."""
@@ -171,13 +173,14 @@ class _Fit:
 
 
 def _engine(
-    model: nn.Module, config: TrainDlConfig, agreed: PrivacyPlan | None
+    model: nn.Module, config: TrainDlConfig, agreed: PrivacyPlan | None, *, measure: bool
 ) -> tuple[GradientEngine, float]:
     """Return the engine and the standard deviation of the noise on its sums."""
     loss = build_loss(config.loss)
     if agreed is None or config.privacy_params is None:
-        return PlainEngine(model, loss=loss), 0.0
-    engine = OpacusEngine(model, loss=loss, max_grad_norm=config.privacy_params.max_grad_norm)
+        precision = Precision(config.precision or Precision.FP32)
+        return PlainEngine(model, loss=loss, precision=precision), 0.0
+    engine = private_engine(model, config, loss=loss, measure=measure)
     return engine, agreed.noise_multiplier * engine.max_grad_norm
 
 

@@ -29,8 +29,9 @@ from trainer.privacy.engine import SampleLoss
 
 
 def build_loss(config: Loss) -> SampleLoss:
-    """Return the loss that a pipeline selects."""
-    return _compose(config) if isinstance(config, ComposedLoss) else _atomic(config)
+    """Return the loss that a pipeline selects, in float32 whatever the outputs are."""
+    found = _compose(config) if isinstance(config, ComposedLoss) else _atomic(config)
+    return lambda outputs, targets: found(outputs.float(), targets)
 
 
 def _compose(config: ComposedLoss) -> SampleLoss:

@@ -107,6 +107,9 @@ class PrivacyParams(Wire):
     """Largest Euclidean norm of one unit's gradient in one step."""
     unit: Literal["patient", "record"]
     adjacency: Literal["add-remove", "replace-one"]
+    clipping: Literal["flat", "per-layer", "automatic"] | None = None
+    """How the norm is bounded: of the whole gradient (the default), of each layer's share of it, or
+    by scaling every gradient to about the bound."""
 
 
 class DirectoryJoinConfig(Wire):
@@ -143,6 +146,10 @@ class TrainDlConfig(Wire):
     averaging: Averaging | None = None
     is_private: bool
     privacy_params: PrivacyParams | None = None
+    precision: Literal["fp32", "bf16"] | None = None
+    """Numbers that activations are computed in; weights, gradients and noise are always float32."""
+    engine: Literal["per-sample", "opacus"] | None = None
+    """What computes the gradients of a private stage; `per-sample` unless given."""
     metrics: tuple[Metric, ...] = Field(min_length=1, max_length=7)
     """What the consumer computes on its own test data; none of it runs on private data."""
     task_type: Literal["segmentation", "classification"]

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.privacy.engine import clip_and_sum
+from trainer.privacy.clipping import clip_and_sum
 
 COUNTS = st.lists(st.integers(1, 6), min_size=1, max_size=6)
 SETTINGS = settings(max_examples=60, deadline=None)

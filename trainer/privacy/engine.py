@@ -8,12 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 import torch
 
 SampleLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Outputs and targets of samples to one loss a sample, `[samples]`."""
+
+
+class Precision(StrEnum):
+    """In which numbers activations and their gradients are computed; sums are always float32."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+    def on(self, device: torch.device) -> torch.autocast:
+        """Return the context to compute in."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self is Precision.BF16)
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,19 @@ class UnitBatch:
             owner=self.owner[start:stop] - first,
             units=last - first,
         )
+
+    def parts(self, *, samples: int) -> list[UnitBatch]:
+        """Cut into parts of whole units with about `samples` samples each."""
+        counts = torch.bincount(self.owner, minlength=self.units).tolist()
+        parts, first, held = [], 0, 0
+        for unit, count in enumerate(counts):
+            if held and held + count > samples:
+                parts.append(self.part(first, unit))
+                first, held = unit, 0
+            held += count
+        if held:
+            parts.append(self.part(first, self.units))
+        return parts
 
 
 class GradientEngine(Protocol):
@@ -82,35 +107,3 @@ class PrivateEngine(GradientEngine, Protocol):
             `[size]` float32, the trainable parameters flattened in the order of the model.
         """
         ...
-
-
-def clip_and_sum(
-    gradients: torch.Tensor, *, owner: torch.Tensor, units: int, max_norm: float
-) -> torch.Tensor:
-    """Average per-sample gradients within each unit, clip each unit, and sum.
-
-    The bound is enforced on exactly the numbers that are summed.
-
-    Args:
-        gradients: `[samples, size]`, one gradient a sample.
-        owner: `[samples]` int64, the unit of each sample.
-        units: Number of units; each owns at least one sample.
-        max_norm: The bound C.
-
-    Returns:
-        `[size]`.
-    """
-    counts = torch.bincount(owner, minlength=units).to(gradients.dtype)
-    if owner.numel() == units:
-        means = gradients
-    else:
-        means = torch.zeros(units, gradients.shape[1], dtype=gradients.dtype)
-        means.index_add_(0, owner, gradients)
-        means /= counts[:, None]
-    norms = torch.linalg.vector_norm(means, dim=1)
-    finite = torch.isfinite(norms)
-    # A gradient that overflowed says something about one patient; it counts as zero, not as NaN.
-    scale = torch.where(finite, (max_norm / norms.clamp(min=max_norm)), torch.zeros_like(norms))
-    if not bool(finite.all()):
-        means = torch.where(finite[:, None], means, torch.zeros_like(means))
-    return scale @ means

@@ -13,27 +13,35 @@ import torch
 from opacus.grad_sample import GradSampleHooks
 from torch import nn
 
-from trainer.privacy.engine import SampleLoss, UnitBatch, clip_and_sum
+from trainer.privacy.clipping import Clipping, clip_and_sum
+from trainer.privacy.engine import SampleLoss, UnitBatch
 from trainer.privacy.errors import EngineRefused
+from trainer.privacy.layers.registry import check_coupling, layer_columns
 
 _MAX_FLOATS: Final = 64 * 1024 * 1024
 """Per-sample gradients held at a time (256 MB)."""
 _MAX_SAMPLES: Final = 64
 """Samples a forward pass, so that activations stay in the cache's reach."""
-_BATCH_NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-_INSTANCE_NORMS: Final = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
 class OpacusEngine:
     """Clipped gradient sums of a model by Opacus' hooks."""
 
-    def __init__(self, model: nn.Module, *, loss: SampleLoss, max_grad_norm: float) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        loss: SampleLoss,
+        max_grad_norm: float,
+        clipping: Clipping = Clipping.FLAT,
+    ) -> None:
         """Attach to a model.
 
         Args:
             model: The network; its trainable parameters are those that require a gradient.
             loss: One loss a sample, each a function of that sample only.
             max_grad_norm: The bound on one unit's contribution.
+            clipping: Which norm is bounded.
 
         Raises:
             EngineRefused: naming every layer that couples samples or has no per-sample gradient.
@@ -42,9 +50,11 @@ class OpacusEngine:
         self._model = model
         self._loss = loss
         self._max_norm = max_grad_norm
+        self._clipping = clipping
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         if not self._parameters:
             raise EngineRefused("the model has no trainable parameters")
+        self._layers = layer_columns(model)
         self._hooks = GradSampleHooks(model, batch_first=True, loss_reduction="sum", strict=False)
 
     @property
@@ -61,10 +71,15 @@ class OpacusEngine:
         """See `PrivateEngine.unit_sum`."""
         total = torch.zeros(self.size)
         samples = max(1, min(_MAX_SAMPLES, _MAX_FLOATS // self.size))
-        for part in _parts(batch, samples=samples):
+        for part in batch.parts(samples=samples):
             gradients = self._gradients(part)
             total += clip_and_sum(
-                gradients, owner=part.owner, units=part.units, max_norm=self._max_norm
+                gradients,
+                owner=part.owner,
+                units=part.units,
+                max_norm=self._max_norm,
+                clipping=self._clipping,
+                layers=self._layers,
             )
         return total
 
@@ -93,45 +108,20 @@ class OpacusEngine:
         self._hooks.remove_hooks()
 
 
-def _parts(batch: UnitBatch, *, samples: int) -> list[UnitBatch]:
-    """Cut a batch into parts of whole units with about `samples` samples each."""
-    counts = torch.bincount(batch.owner, minlength=batch.units).tolist()
-    parts, first, held = [], 0, 0
-    for unit, count in enumerate(counts):
-        if held and held + count > samples:
-            parts.append(batch.part(first, unit))
-            first, held = unit, 0
-        held += count
-    if held:
-        parts.append(batch.part(first, batch.units))
-    return parts
-
-
 def check_layers(model: nn.Module) -> None:
     """Raise unless no layer couples samples and every trainable layer has per-sample gradients.
 
     Raises:
         EngineRefused: naming every offending layer, and what to use instead.
     """
-    problems = []
-    for name, layer in model.named_modules():
-        if isinstance(layer, _BATCH_NORMS):
-            problems.append(
-                f"{name or 'model'} ({type(layer).__name__}) mixes the samples of a batch, so that "
-                "one patient changes the gradients of all others"
-            )
-        elif isinstance(layer, _INSTANCE_NORMS) and layer.track_running_stats:
-            problems.append(
-                f"{name} ({type(layer).__name__}) keeps statistics of the data unnoised"
-            )
-        elif _has_own_trainable(layer) and type(layer) not in GradSampleHooks.GRAD_SAMPLERS:
-            problems.append(
-                f"{name or 'model'} ({type(layer).__name__}) has no per-sample gradient"
-            )
+    check_coupling(model)
+    problems = [
+        f"{name or 'model'} ({type(layer).__name__}) has no per-sample gradient"
+        for name, layer in model.named_modules()
+        if _has_own_trainable(layer) and type(layer) not in GradSampleHooks.GRAD_SAMPLERS
+    ]
     if problems:
-        raise EngineRefused(
-            "; ".join(problems), hint="use GroupNorm or LayerNorm, which see one sample"
-        )
+        raise EngineRefused("; ".join(problems), hint="use the engine per-sample")
 
 
 def _has_own_trainable(layer: nn.Module) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from trainer.privacy.engine import SampleLoss, UnitBatch
+from trainer.privacy.engine import Precision, SampleLoss, UnitBatch
 
 _MAX_SAMPLES: Final = 64
 
@@ -15,9 +15,12 @@ _MAX_SAMPLES: Final = 64
 class PlainEngine:
     """Gradient sums of a model without clipping."""
 
-    def __init__(self, model: nn.Module, *, loss: SampleLoss) -> None:
+    def __init__(
+        self, model: nn.Module, *, loss: SampleLoss, precision: Precision = Precision.FP32
+    ) -> None:
         self._model = model
         self._loss = loss
+        self._precision = precision
         self._parameters = [p for p in model.parameters() if p.requires_grad]
 
     @property
@@ -32,7 +35,8 @@ class PlainEngine:
         self._model.train()
         for start in range(0, len(weights), _MAX_SAMPLES):
             part = slice(start, start + _MAX_SAMPLES)
-            losses = self._loss(self._model(batch.inputs[part]), batch.targets[part])
+            with self._precision.on(batch.inputs.device):
+                losses = self._loss(self._model(batch.inputs[part]), batch.targets[part])
             gradients = torch.autograd.grad((losses * weights[part]).sum(), self._parameters)
             total += torch.cat([gradient.reshape(-1) for gradient in gradients])
         return total

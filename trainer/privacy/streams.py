@@ -16,6 +16,11 @@ class Streams:
     noise: SecureStream = field(default_factory=SecureStream)
     augmentation: SecureStream = field(default_factory=SecureStream)
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether the streams come from a seed, so that a run is to be repeated exactly."""
+        return isinstance(self.noise, UnsafeSeededStream)
+
     @classmethod
     def unsafe_seeded(cls, seed: int) -> Self:
         """Return repeatable streams for tests and benchmarks; they protect nobody."""

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from policies import accounting
 from policies.accounting import PrivacyPlan
-from tests.training import Blobs, train_config
+from tests.training import Blobs, train_config, train_json
 from trainer.data.errors import DataError
 from trainer.loop import StepReport, Trained, train
 from trainer.models.factory import build_model
-from trainer.privacy.errors import TrainingAborted
+from trainer.privacy.errors import EngineRefused, TrainingAborted
 from trainer.privacy.streams import Streams
 
 UNITS = Blobs(count=12)
@@ -102,6 +102,34 @@ def test_the_same_unsafe_seed_gives_the_same_weights() -> None:
     first, second = fit(), fit()
     for name, value in first.weights.items():
         torch.testing.assert_close(value, second.weights[name])
+
+
+def test_both_engines_train_the_same_model() -> None:
+    own, second = fit(engine="per-sample"), fit(engine="opacus")
+    assert own.spent == second.spent
+    for name, value in own.weights.items():
+        torch.testing.assert_close(value, second.weights[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("clipping", ["per-layer", "automatic"])
+def test_a_stage_says_how_gradients_are_clipped(clipping: str) -> None:
+    params = train_json()["privacyParams"] | {"clipping": clipping}
+    other, flat = fit(privacyParams=params), fit()
+    assert other.spent == flat.spent
+    assert not torch.allclose(other.weights["head.weight"], flat.weights["head.weight"])
+
+
+@pytest.mark.parametrize("changes", [{}, {"isPrivate": False, "privacyParams": None}])
+def test_bf16_trains_float32_weights_close_to_those_of_float32(changes: dict[str, Any]) -> None:
+    exact, rounded = fit(**changes), fit(precision="bf16", **changes)
+    for name, value in rounded.weights.items():
+        assert value.dtype is torch.float32
+        torch.testing.assert_close(value, exact.weights[name], rtol=0.2, atol=0.05)
+
+
+def test_an_engine_that_lacks_bf16_refuses_it() -> None:
+    with pytest.raises(EngineRefused, match="opacus computes in fp32"):
+        fit(engine="opacus", precision="bf16")
 
 
 def test_training_stops_before_a_step_that_would_overspend() -> None:

@@ -1,0 +1,403 @@
+"""Every known layer equals the functional oracle of torch, and the rest is refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from trainer.privacy import per_sample_engine
+from trainer.privacy.clipping import Clipping
+from trainer.privacy.engine import Precision, UnitBatch
+from trainer.privacy.errors import EngineRefused
+from trainer.privacy.layers.registry import is_known, strategies
+from trainer.privacy.layers.rule import Call, Ghost
+from trainer.privacy.opacus_engine import OpacusEngine
+from trainer.privacy.per_sample_engine import PerSampleEngine
+
+SAMPLES = 5
+
+
+def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    del targets
+    return outputs.float().flatten(1).square().mean(1) + outputs.float().flatten(1).sum(1).sin()
+
+
+def batch(*shape: int, counts: tuple[int, ...] = (1,) * SAMPLES, words: int = 0) -> UnitBatch:
+    generator = torch.Generator().manual_seed(7)
+    samples = sum(counts)
+    inputs = (
+        torch.randint(0, words, (samples, *shape), generator=generator)
+        if words
+        else torch.randn(samples, *shape, generator=generator)
+    )
+    return UnitBatch(
+        inputs=inputs,
+        targets=torch.zeros(samples),
+        owner=torch.repeat_interleave(torch.tensor(counts)),
+        units=len(counts),
+    )
+
+
+def rows_of(model: nn.Module, data: UnitBatch) -> Tensor:
+    """Return one gradient a sample by `torch.func`, `[samples, size]`."""
+    state = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    rest = {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
+
+    def one(state: dict[str, Tensor], sample: Tensor, target: Tensor) -> Tensor:
+        return loss(functional_call(model, {**state, **rest}, sample[None]), target[None])[0]
+
+    with sdpa_kernel(SDPBackend.MATH):
+        found = vmap(grad(one), in_dims=(None, 0, 0))(state, data.inputs, data.targets)
+    return torch.cat([found[name].flatten(1) for name in state], dim=1).detach()
+
+
+def oracle(model: nn.Module, data: UnitBatch, *, bound: float) -> Tensor:
+    rows = rows_of(model, data)
+    total = torch.zeros(rows.shape[1])
+    for unit in range(data.units):
+        mean = rows[data.owner == unit].mean(0)
+        total += mean * min(1.0, bound / float(mean.norm()))
+    return total
+
+
+def difference(got: Tensor, expected: Tensor) -> float:
+    return float((got - expected).norm() / expected.norm())
+
+
+class Attention(nn.Module):
+    """Self-attention over a sequence."""
+
+    def __init__(self, *, batch_first: bool = True, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=batch_first, dropout=dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        attended: Tensor = self.attention(x, x, x, need_weights=False)[0]
+        return attended
+
+
+class Own(nn.Module):
+    """A layer that no rule knows, with a parameter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(6, 4)
+        self.scale = nn.Parameter(torch.linspace(0.5, 2.0, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner: Tensor = self.inner(x)
+        return inner.tanh() * self.scale
+
+
+class Twice(nn.Module):
+    """Uses one layer twice, and one weight in two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = nn.Linear(6, 6)
+        self.left = nn.Linear(6, 6)
+        self.right = nn.Linear(6, 6, bias=False)
+        self.right.weight = self.left.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.again(self.again(x).tanh())
+        right: Tensor = self.right(self.left(x).tanh())
+        return right
+
+
+class Spoiled(nn.Module):
+    """Changes what a layer has seen, in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 6)
+        self.second = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        y: Tensor = self.second(x)
+        with torch.no_grad():
+            x.mul_(2.0)
+        return y
+
+
+def layers() -> dict[str, tuple[Callable[[], nn.Module], UnitBatch]]:
+    image, volume, line = batch(4, 8, 9), batch(2, 4, 5, 6), batch(4, 11)
+    return {
+        "Linear": (lambda: nn.Linear(6, 4), batch(6)),
+        "Linear over a sequence": (lambda: nn.Linear(6, 4, bias=False), batch(3, 6)),
+        "Linear over a grid": (lambda: nn.Linear(6, 4), batch(2, 3, 6)),
+        "Embedding": (lambda: nn.Embedding(9, 5, padding_idx=2), batch(7, words=9)),
+        "Embedding of one word": (lambda: nn.Embedding(9, 5), batch(1, words=9)),
+        "Conv1d": (lambda: nn.Conv1d(4, 6, 3, padding=1), line),
+        "Conv1d, strided": (lambda: nn.Conv1d(4, 6, 4, stride=3, dilation=2), line),
+        "Conv2d": (lambda: nn.Conv2d(4, 6, 3, padding=1, bias=False), image),
+        "Conv2d, odd": (
+            lambda: nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(2, 1), dilation=(1, 2)),
+            image,
+        ),
+        "Conv2d, grouped": (lambda: nn.Conv2d(4, 6, 3, groups=2), image),
+        "Conv2d, one by one": (lambda: nn.Conv2d(4, 6, 1), image),
+        "Conv2d, reflected": (lambda: nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"), image),
+        "Conv2d, same": (lambda: nn.Conv2d(4, 6, 3, padding="same"), image),
+        "Conv3d": (lambda: nn.Conv3d(2, 3, 3, padding=1), volume),
+        "Conv3d, odd": (lambda: nn.Conv3d(2, 3, (1, 2, 3), stride=(1, 2, 1)), volume),
+        "ConvTranspose1d": (lambda: nn.ConvTranspose1d(4, 3, 3, stride=2), line),
+        "ConvTranspose2d": (
+            lambda: nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2),
+            image,
+        ),
+        "ConvTranspose3d": (lambda: nn.ConvTranspose3d(2, 3, 2, stride=2), volume),
+        "GroupNorm": (lambda: nn.GroupNorm(2, 4), image),
+        "InstanceNorm2d": (lambda: nn.InstanceNorm2d(4, affine=True), image),
+        "LayerNorm": (lambda: nn.LayerNorm([8, 9]), image),
+        "LayerNorm over features": (lambda: nn.LayerNorm(9), image),
+        "PReLU": (nn.PReLU, image),
+        "PReLU by channel": (lambda: nn.PReLU(4), image),
+        "attention": (Attention, batch(5, 6)),
+        "a layer of its own": (Own, batch(6)),
+        "a layer used twice": (Twice, batch(6)),
+    }
+
+
+@pytest.mark.parametrize("counts", [(1,) * SAMPLES, (2, 1, 3)], ids=["one each", "several each"])
+@pytest.mark.parametrize("name", layers())
+def test_a_layers_gradients_are_those_of_the_oracle(name: str, counts: tuple[int, ...]) -> None:
+    torch.manual_seed(1)
+    make, given = layers()[name]
+    model = make()
+    samples = sum(counts)
+    data = UnitBatch(
+        inputs=given.inputs.repeat(2, *[1] * (given.inputs.dim() - 1))[:samples],
+        targets=torch.zeros(samples),
+        owner=torch.repeat_interleave(torch.tensor(counts)),
+        units=len(counts),
+    )
+    expected = oracle(model, data, bound=0.7)
+    engine = PerSampleEngine(model, loss=loss, max_grad_norm=0.7)
+    for _ in range(2):
+        assert difference(engine.unit_sum(data), expected) < 1e-4
+
+
+@pytest.mark.parametrize("name", [name for name, (make, _) in layers().items() if is_known(make())])
+def test_every_way_to_a_layers_gradients_gives_the_same(name: str) -> None:
+    torch.manual_seed(1)
+    make, data = layers()[name]
+    layer = make()
+    output = layer(data.inputs)
+    call = Call(data.inputs, torch.randn_like(output))
+    ways = strategies(layer, call)
+    first = ways[0]
+    assert not isinstance(first, Ghost)
+    exact = {p: g.flatten(1) for p, g in first.gradients(layer, call)}
+    weights = torch.linspace(0.1, 1.0, SAMPLES)
+    for way in ways:
+        if isinstance(way, Ghost):
+            norms = torch.cat(list(exact.values()), dim=1).norm(dim=1)
+            ghost = way.squared_norms(layer, call).sqrt()
+            torch.testing.assert_close(ghost, norms, rtol=1e-4, atol=1e-5)
+            # Rounded up: a ghost norm below the true one would let a unit count for too much.
+            assert bool((ghost >= norms * (1 - 1e-6)).all())
+            for parameter, total in way.weighted_sum(layer, call, weights):
+                expected = (weights @ exact[parameter]).reshape(parameter.shape)
+                torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-5)
+        else:
+            for parameter, found in way.gradients(layer, call):
+                torch.testing.assert_close(found.flatten(1), exact[parameter], rtol=1e-4, atol=1e-5)
+
+
+def simple() -> nn.Module:
+    """Layers that Opacus knows too."""
+    return nn.Sequential(
+        nn.Conv2d(2, 8, 3, padding=1, bias=False),
+        nn.GroupNorm(2, 8),
+        nn.ReLU(),
+        nn.Conv2d(8, 4, 3, stride=2, padding=1),
+        nn.InstanceNorm2d(4, affine=True),
+        nn.Flatten(),
+        nn.Linear(4 * 16, 10),
+        nn.LayerNorm(10),
+        nn.Linear(10, 3),
+    )
+
+
+def unet() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 8, 3, padding=1, bias=False),
+        nn.GroupNorm(2, 8),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(8, 8, 3, stride=2, padding=1),
+        nn.InstanceNorm2d(8, affine=True),
+        nn.PReLU(),
+        nn.ConvTranspose2d(8, 4, 2, stride=2),
+        nn.Flatten(),
+        nn.Linear(4 * 64, 10),
+        nn.LayerNorm(10),
+        nn.Linear(10, 3),
+    )
+
+
+@pytest.mark.parametrize("clipping", list(Clipping))
+def test_all_ways_of_clipping_equal_those_on_opacus_gradients(clipping: Clipping) -> None:
+    torch.manual_seed(2)
+    model, data = simple(), batch(2, 8, 8)
+    second = OpacusEngine(model, loss=loss, max_grad_norm=0.3, clipping=clipping)
+    expected = second.unit_sum(data)
+    second.close()
+    engine = PerSampleEngine(model, loss=loss, max_grad_norm=0.3, clipping=clipping)
+    for _ in range(2):
+        assert difference(engine.unit_sum(data), expected) < 1e-4
+
+
+@pytest.mark.parametrize("clipping", list(Clipping))
+@pytest.mark.parametrize("counts", [(1,), (9,)])
+def test_no_unit_counts_for_more_than_the_bound(
+    clipping: Clipping, counts: tuple[int, ...]
+) -> None:
+    torch.manual_seed(2)
+    engine = PerSampleEngine(unet(), loss=loss, max_grad_norm=0.05, clipping=clipping)
+    data = batch(2, 8, 8, counts=counts)
+    for _ in range(2):
+        assert float(engine.unit_sum(data).norm()) <= 0.05 * (1 + 1e-6)
+
+
+def test_ghost_norms_are_used_where_they_are_cheaper() -> None:
+    model = nn.Sequential(nn.Linear(3000, 800), nn.Tanh(), nn.Linear(800, 4))
+    engine = PerSampleEngine(model, loss=loss, max_grad_norm=0.05)
+    data = batch(3000, counts=(1,) * 40)
+    first, second = engine.unit_sum(data), engine.unit_sum(data)
+    assert engine.ways["0"] == "ghost"
+    assert difference(second, first) < 1e-4
+
+
+def test_without_measuring_the_sums_of_two_engines_are_the_same_bits() -> None:
+    torch.manual_seed(2)
+    model, data = unet(), batch(2, 8, 8)
+    sums = []
+    for _ in range(2):
+        engine = PerSampleEngine(model, loss=loss, max_grad_norm=0.3, measure=False)
+        engine.unit_sum(data)
+        sums.append(engine.unit_sum(data))
+        assert engine.ways == {}
+        engine.close()
+    assert torch.equal(*sums)
+
+
+def test_bf16_keeps_the_bound_and_comes_close() -> None:
+    torch.manual_seed(2)
+    model, data = unet(), batch(2, 8, 8)
+    exact = PerSampleEngine(model, loss=loss, max_grad_norm=0.3)
+    expected = exact.unit_sum(data)
+    exact.close()
+    engine = PerSampleEngine(model, loss=loss, max_grad_norm=0.3, precision=Precision.BF16)
+    for _ in range(2):
+        assert difference(engine.unit_sum(data), expected) < 0.1
+    alone = batch(2, 8, 8, counts=(1,))
+    assert float(engine.unit_sum(alone).norm()) <= 0.3 * (1 + 1e-6)
+
+
+def test_weights_and_what_is_frozen_are_left_as_they_were() -> None:
+    torch.manual_seed(2)
+    model = unet()
+    model[0].weight.requires_grad_(False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    data = batch(2, 8, 8)
+    engine = PerSampleEngine(model, loss=loss, max_grad_norm=0.3)
+    assert difference(engine.unit_sum(data), oracle(model, data, bound=0.3)) < 1e-4
+    assert not model[0].weight.requires_grad
+    assert all(p.requires_grad for p in model[1].parameters())
+    assert all(p.grad is None for p in model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_after_closing_the_model_is_an_ordinary_one() -> None:
+    model, data = unet(), batch(2, 8, 8)
+    engine = PerSampleEngine(model, loss=loss, max_grad_norm=0.3)
+    engine.unit_sum(data)
+    engine.close()
+    loss(model(data.inputs), data.targets).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_a_unit_that_overflows_adds_nothing() -> None:
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2))
+    data = batch(6)
+    engine = PerSampleEngine(model, loss=loss, max_grad_norm=0.3)
+    expected = engine.unit_sum(data.part(1, SAMPLES))
+    data.inputs[0] = math.inf
+    for _ in range(2):
+        got = engine.unit_sum(data)
+        assert difference(got, expected) < 1e-5
+
+
+def test_small_parts_give_the_same_sum_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(2)
+    model, data = unet(), batch(2, 8, 8, counts=(3, 1, 2, 2))
+    engine = PerSampleEngine(model, loss=loss, max_grad_norm=0.3)
+    whole = engine.unit_sum(data)
+    monkeypatch.setattr(per_sample_engine, "_MAX_SAMPLES", 3)
+    torch.testing.assert_close(engine.unit_sum(data), whole, rtol=1e-4, atol=1e-6)
+
+
+class Centred(nn.Module):
+    """Subtracts the mean of the batch without being called a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(x)
+        return y - y.mean(dim=0, keepdim=True)
+
+
+def batch_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Divide by a sum over the batch, as a batch-wise Dice does."""
+    del targets
+    return outputs.flatten(1).square().sum(1) / outputs.square().sum()
+
+
+def mean_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    return F.mse_loss(outputs, torch.zeros_like(outputs) + targets.mean())
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "wrong"),
+    [
+        (nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4)), loss, "mixes the samples of a batch"),
+        (
+            nn.Sequential(
+                nn.Unflatten(1, (2, 3)),
+                nn.InstanceNorm1d(2, affine=True, track_running_stats=True),
+            ),
+            loss,
+            "keeps statistics",
+        ),
+        (Centred(), loss, "output for one sample changes"),
+        (nn.Linear(6, 4), batch_loss, "loss for one sample changes"),
+        (nn.Linear(6, 4), mean_loss, "expected one value a sample"),
+        (nn.ReLU(), loss, "no trainable parameters"),
+        (Spoiled(), loss, "changed in place"),
+        (nn.Sequential(nn.Unflatten(1, (1, 6)), Attention(dropout=0.1)), loss, "drops at random"),
+        (
+            nn.Sequential(nn.Unflatten(1, (1, 6)), Attention(batch_first=False)),
+            loss,
+            "output for one sample",
+        ),
+    ],
+)
+def test_what_couples_samples_is_refused_with_the_reason(
+    model: nn.Module, given: Callable[[Tensor, Tensor], Tensor], wrong: str
+) -> None:
+    with pytest.raises(EngineRefused, match=wrong):
+        PerSampleEngine(model, loss=given, max_grad_norm=1.0).unit_sum(batch(6))

@@ -1,0 +1,132 @@
+"""One forward and backward pass over a part of a batch, and what was recorded on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer.privacy.errors import EngineRefused
+from trainer.privacy.layers import fallback
+from trainer.privacy.layers.fallback import WholeCall
+from trainer.privacy.layers.registry import is_known, strategies
+from trainer.privacy.layers.rule import Call, Dense, Ghost
+from trainer.privacy.root import Root
+
+Way = Dense | Ghost
+
+
+class Rows:
+    """Per-sample gradients of parameters, `[samples, columns]`, in one buffer."""
+
+    def __init__(self, parameters: Sequence[Tensor], *, samples: int) -> None:
+        self.columns: dict[Tensor, slice] = {}
+        start = 0
+        for parameter in parameters:
+            self.columns[parameter] = slice(start, start + parameter.numel())
+            start += parameter.numel()
+        device = parameters[0].device if parameters else None
+        self._buffer = torch.empty(samples, start, device=device)
+        self._written: set[Tensor] = set()
+
+    def add(self, parameter: Tensor, rows: Tensor) -> None:
+        """Add a call's gradients; a parameter that is used twice has the sum of both."""
+        target = self._buffer[:, self.columns[parameter]].view(rows.shape)
+        if parameter in self._written:
+            target += rows
+        else:
+            target.copy_(rows)
+            self._written.add(parameter)
+
+    def finished(self) -> Tensor:
+        """Return the buffer; what no call has reached is zero."""
+        for parameter, columns in self.columns.items():
+            if parameter not in self._written:
+                self._buffer[:, columns] = 0.0
+        return self._buffer
+
+
+class Recording:
+    """What the hooks of an engine write to.
+
+    Args:
+        rows: Takes the gradients of layers whose way is dense.
+        ways: How to get at each layer's gradients; the first way that a layer has, if not here.
+        anchor: A scalar that requires a gradient; ask for it to run the backward pass.
+    """
+
+    def __init__(self, rows: Rows, *, ways: Mapping[nn.Module, Way]) -> None:
+        self.rows = rows
+        self.anchor = torch.zeros((), requires_grad=True)
+        self.ghosts: list[tuple[nn.Module, Ghost, Call]] = []
+        self.calls: dict[nn.Module, list[Call]] = {}
+        """Calls of known layers, as tensors of the same shapes without storage."""
+        self._ways = ways
+
+    def called(
+        self, layer: nn.Module, arguments: tuple[Any, ...], keywords: Mapping[str, Any], output: Any
+    ) -> Any:
+        """Note a call of a layer, and return its output tied to the backward pass."""
+        first: Tensor = output[0] if isinstance(output, tuple) else output
+        if not first.requires_grad:
+            first = Root.apply(first, self.anchor)  # type: ignore[no-untyped-call]  # torch's own
+        if is_known(layer):
+            inputs: Tensor = arguments[0].detach()
+            version = arguments[0]._version  # noqa: SLF001 - torch has no other name for it
+            first.register_hook(  # type: ignore[no-untyped-call]  # torch has no types here
+                lambda gradient: self._passed(layer, inputs, gradient, version=version)
+            )
+        else:
+            first.register_hook(  # type: ignore[no-untyped-call]  # torch has no types here
+                lambda gradient: self._passed_whole(layer, arguments, keywords, gradient)
+            )
+        return (first, *output[1:]) if isinstance(output, tuple) else first
+
+    def _passed(self, layer: nn.Module, inputs: Tensor, gradient: Tensor, *, version: int) -> None:
+        if inputs._version != version:  # noqa: SLF001
+            raise EngineRefused(
+                f"the input of a {type(layer).__name__} was changed in place after it was used",
+                hint="use operations that return a new tensor",
+            )
+        if inputs.is_floating_point():
+            inputs = inputs.to(gradient.dtype)
+        call = Call(inputs, gradient.detach())
+        self.calls.setdefault(layer, []).append(_shapes(call))
+        way = self._ways.get(layer) or strategies(layer, call)[0]
+        if isinstance(way, Ghost):
+            self.ghosts.append((layer, way, call))
+            return
+        for parameter, rows in way.gradients(layer, call):
+            self._add(parameter, rows)
+
+    def _passed_whole(
+        self,
+        layer: nn.Module,
+        arguments: tuple[Any, ...],
+        keywords: Mapping[str, Any],
+        gradient: Tensor,
+    ) -> None:
+        call = WholeCall(arguments, keywords, gradient.detach())
+        for parameter, rows in fallback.gradients(layer, call):
+            self._add(parameter, rows)
+
+    def _add(self, parameter: Tensor, rows: Tensor) -> None:
+        if parameter in self.rows.columns:
+            self.rows.add(parameter, rows)
+
+
+def _shapes(call: Call) -> Call:
+    return Call(*(_hollow(value) for value in (call.inputs, call.output_gradient)))
+
+
+def _hollow(value: Tensor) -> Tensor:
+    return torch.empty_like(value, device="meta")
+
+
+def calls_alike(calls: Mapping[nn.Module, list[Call]]) -> Iterator[tuple[nn.Module, Call]]:
+    """Yield the layers that were called once, each with its call."""
+    for layer, found in calls.items():
+        if len(found) == 1:
+            yield layer, found[0]
