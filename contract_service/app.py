@@ -29,12 +29,12 @@ from contract_service.contracts.service import Contracts
 from contract_service.database import Database
 from contract_service.engine import opening_engine
 from contract_service.init import load_home
-from contract_service.judge import Judge
 from contract_service.keybroker.evidence import Authorities
 from contract_service.keybroker.vaults import KeyVaults, Vaults, azure_credential, own_credential
 from contract_service.middleware import BodyLimit, RequestContext
 from contract_service.openapi import PROBLEM_SCHEMA, binary
 from contract_service.parties.routes import router as party_routes
+from contract_service.policy.routes import router as policy_routes
 from contract_service.runs.routes import router as run_routes
 from contract_service.runs.service import Runs
 from contract_service.runs.settle import settle_runs
@@ -46,6 +46,7 @@ from ledger.store import Store
 from ledger.trust import log_subject
 from policies.bundle import Bundle, load_bundle
 from policies.errors import DepaError
+from policies.releases import Policies, released
 
 _LOG: Final = structlog.get_logger("depa.service")
 VERSION: Final = "1"
@@ -66,7 +67,7 @@ def create_app(
         clock: Unix seconds.
         vaults: Where keys are; those that contracts name, if not given.
         authorities: Who attests clean rooms; those that contracts name, if not given.
-        bundles: Policies besides the one that this release ships.
+        bundles: Policies besides those that were released.
     """
 
     @asynccontextmanager
@@ -86,7 +87,14 @@ def create_app(
         title="DEPA contract service", version=VERSION, lifespan=lifespan, redirect_slashes=False
     )
     problems.install(app)
-    for router in (contract_routes, run_routes, party_routes, budget_routes, log_routes):
+    for router in (
+        contract_routes,
+        run_routes,
+        party_routes,
+        budget_routes,
+        policy_routes,
+        log_routes,
+    ):
         app.include_router(router)
     _add_operations(app)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
@@ -129,7 +137,9 @@ def opening(
             log=log,
             fingerprint=home.fingerprint,
             record=Record(database=database, log=log, identity=home.identity),
-            judge=Judge((load_bundle(), *bundles), engine),
+            policies=Policies(
+                {**released(), **{each.digest: each for each in bundles}}, load_bundle(), engine
+            ),
             authorities=authorities or Authorities(ca_file=settings.attestation_ca),
             vaults=vaults or _vaults(settings, home.identity, clock),
             clock=clock,
@@ -154,7 +164,7 @@ def _begin(context: Context) -> None:
     """Make good what a crash left: the log first, then runs, then what they owe to the log."""
     context.record.settle()
     with context.database.write() as session:
-        for bundle in context.judge.bundles:
+        for bundle in context.policies.bundles.values():
             if not context.record.has(session, kind="policy-bundle", payload=bundle.digest):
                 context.record.issue(
                     session,

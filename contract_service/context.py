@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from contract_service.audit.record import Record
 from contract_service.database import Database
-from contract_service.judge import Judge
 from contract_service.keybroker.evidence import Authorities
 from contract_service.keybroker.vaults import Vaults
 from contract_service.settings import Settings
 from ledger.sequencer import Sequencer
+from policies.releases import Policies
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Context:
     fingerprint: str
     """SHA-256 of the root under which the log's keys are certified."""
     record: Record
-    judge: Judge
+    policies: Policies
     authorities: Authorities
     vaults: Vaults
     clock: Callable[[], float]

@@ -1,25 +1,28 @@
-"""Policies that this service judges by, and the record of every judgement."""
+"""The record of every judgement: one for each decision, in the transaction of what it permits.
+
+The ledger gets codes, places and digests; the reasons in words and what the decision was made from
+stay with the service, for the parties of the contract and its auditors.
+"""
 
 from __future__ import annotations
 
 import base64
+import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from contract_service.audit.record import Record
+from contract_service.metrics import DECISIONS
+from contract_service.policy.tables import DecisionRow
 from policies.audit import SALT_BYTES
-from policies.bundle import Bundle
-from policies.decide import Policy
-from policies.engine import PolicyEngine
-from policies.errors import PolicyError
 from policies.facts import AttestationFacts, ContractFacts
 from policies.record import record as make_record
 from policies.wire.contract import contract_urn
-from policies.wire.decision import Decision
+from policies.wire.decision import Decision, Reason
 
 INPUT: Final = "decision-input"
 """Kind of the salt and the facts that a decision was made from."""
@@ -35,38 +38,6 @@ class Judgement:
     """Leaf hash of its statement."""
 
 
-class Judge:
-    """The policies that contracts may name."""
-
-    def __init__(self, bundles: Sequence[Bundle], engine: PolicyEngine) -> None:
-        self._policies: Mapping[str, Policy] = {
-            bundle.digest: Policy(bundle, engine) for bundle in bundles
-        }
-
-    @property
-    def bundles(self) -> tuple[Bundle, ...]:
-        """Return all policy bundles."""
-        return tuple(policy.bundle for policy in self._policies.values())
-
-    @property
-    def digests(self) -> tuple[str, ...]:
-        """Return the digests of all policy bundles."""
-        return tuple(self._policies)
-
-    def policy(self, digest: str) -> Policy:
-        """Return the policy of a contract.
-
-        Raises:
-            PolicyError: if this service does not have it, which denies.
-        """
-        if digest not in self._policies:
-            raise PolicyError(
-                f"policy bundle: expected one of {list(self._policies)}, got {digest}",
-                hint="the contract names a policy that this service no longer has",
-            )
-        return self._policies[digest]
-
-
 def keep(
     session: Session,
     decision: Decision,
@@ -74,8 +45,8 @@ def keep(
     *,
     record: Record,
     now: int,
-    pipeline: str,
-    run: str,
+    pipeline: str | None = None,
+    run: str | None = None,
 ) -> Judgement:
     """Owe the ledger a decision and keep what it was made from, in the caller's transaction."""
     contract, decision_id = facts.contract.digest, new_id("dec")
@@ -94,10 +65,31 @@ def keep(
     leaf = record.state(
         session, document, subject=contract_urn(contract), contract=contract, now=now
     )
+    session.add(
+        DecisionRow(
+            id=decision_id,
+            contract=contract,
+            document=document.digest(),
+            leaf_hash=leaf,
+            reasons=_text(decision.reasons),
+            warnings=_text(decision.warnings),
+        )
+    )
+    outcome = "allow" if decision.allow else "deny"
+    DECISIONS.labels(entrypoint=decision.entrypoint, outcome=outcome).inc()
     return Judgement(decision, decision_id, leaf)
+
+
+def decision_of(session: Session, *, leaf: str) -> str:
+    """Return the id of the decision whose statement has this leaf hash."""
+    return session.exec(select(DecisionRow.id).where(DecisionRow.leaf_hash == leaf)).one()
 
 
 def new_id(prefix: str) -> str:
     """Return a fresh id: the prefix, a dash and 26 characters of base32 in lower case."""
     text = base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
     return f"{prefix}-{text}"
+
+
+def _text(reasons: Sequence[Reason]) -> str:
+    return json.dumps([reason.to_json() for reason in reasons])

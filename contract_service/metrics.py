@@ -14,5 +14,8 @@ SECONDS: Final = Histogram(
     buckets=(0.005, 0.02, 0.1, 0.5, 2.0, 10.0),
 )
 REFUSALS: Final = Counter("depa_refusals", "Refusals, by reason.", ["code"])
+DECISIONS: Final = Counter(
+    "depa_decisions", "Decisions recorded, by policy and outcome.", ["entrypoint", "outcome"]
+)
 RELEASES: Final = Counter("depa_key_releases", "Key releases, by outcome.", ["outcome"])
 RUNS: Final = Counter("depa_runs", "Runs that reached a state.", ["state"])

@@ -171,10 +171,13 @@ def _expected(request: Request, error: Exception) -> Response:
             REFUSALS.labels(code=reason.code).inc()
     if isinstance(error, RefusedError):
         extra["decision_id"] = error.decision_id
-    headers = {"WWW-Authenticate": "Bearer"} if error.http_status == HTTPStatus.UNAUTHORIZED else {}
+    status = error.http_status
+    if isinstance(error, Denied) and error.decision.undecided:
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
     return _answer(
         request.url.path,
-        status=error.http_status,
+        status=status,
         slug=slug,
         detail=str(error),
         hint=error.hint,

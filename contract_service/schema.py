@@ -11,6 +11,7 @@ from contract_service.audit.tables import AttachmentRow, DocumentRow, StatementR
 from contract_service.budget.tables import BookingRow, LockRow
 from contract_service.contracts.tables import ContractDatasetRow, ContractPartyRow, ContractRow
 from contract_service.parties.tables import PartyRow, UsedTokenRow
+from contract_service.policy.tables import DecisionRow
 from contract_service.runs.tables import NonceRow, RunRow
 
 TABLES: Final[tuple[type[SQLModel], ...]] = (
@@ -19,6 +20,7 @@ TABLES: Final[tuple[type[SQLModel], ...]] = (
     ContractDatasetRow,
     ContractPartyRow,
     ContractRow,
+    DecisionRow,
     DocumentRow,
     LockRow,
     NonceRow,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from policies.decide import Policy
 from policies.dossier import Dossier, Recorded, RecordRefused
 from policies.facts import BudgetAfter, contract_facts, training_facts
 from policies.parameters import most_parameters
+from policies.releases import Policies
 from policies.wire.contract import Contract, SealedFile
 from policies.wire.decision import Denied
 from policies.wire.pipeline import Pipeline
@@ -37,7 +37,7 @@ class Agreement:
         return self.pipeline.files(self.contract)
 
 
-def verify_agreement(dossier: Dossier, *, run: str, policy: Policy, now: int) -> Agreement:
+def verify_agreement(dossier: Dossier, *, run: str, policies: Policies, now: int) -> Agreement:
     """Return the contract and the pipeline that `run` may execute now.
 
     (1) All parties have signed, and the service has said so. (2) Exactly one approval is for this
@@ -47,7 +47,7 @@ def verify_agreement(dossier: Dossier, *, run: str, policy: Policy, now: int) ->
     Args:
         dossier: What the log proves about the contract.
         run: Id of the run that this clean room was started for.
-        policy: The policy that came with this code; its digest must be the contract's.
+        policies: The policies that came with this code; the contract names one by digest.
         now: Unix seconds.
 
     Raises:
@@ -81,7 +81,7 @@ def verify_agreement(dossier: Dossier, *, run: str, policy: Policy, now: int) ->
         parameters=most_parameters(pipeline, dossier.contract),
         budgets=_budgets(approval.document),
     )
-    decision = policy.training(facts)
+    decision = policies.of(dossier.contract.policy.digest).training(facts)
     if not decision.allow:
         raise Denied(decision)
     return Agreement(

@@ -89,7 +89,7 @@ def _consents(dossier: Dossier) -> Finding:
 
 
 def _decisions(dossier: Dossier, policies: Mapping[str, Bundle]) -> Finding:
-    allowed = 0
+    allowed = failed = 0
     for item in dossier.decisions:
         record = item.document
         made_from = dossier.inputs.get(record.input_digest)
@@ -98,10 +98,14 @@ def _decisions(dossier: Dossier, policies: Mapping[str, Bundle]) -> Finding:
         if record.policy not in policies:
             raise RecordRefused(f"decision {record.decision_id}: unknown policy {record.policy}")
         salt, facts = made_from[:SALT_BYTES], made_from[SALT_BYTES:]
-        replay(record, facts, salt=salt, bundle=policies[record.policy])
+        again = replay(record, facts, salt=salt, bundle=policies[record.policy])
         allowed += record.allow
-    total = len(dossier.decisions)
-    return Finding("decisions", f"{total} made again, {allowed} allow, {total - allowed} deny")
+        failed += again is None
+    total = len(dossier.decisions) - failed
+    detail = f"{total} made again, {allowed} allow, {total - allowed} deny"
+    if failed:
+        detail += f"; {failed} denied because the engine had failed, which cannot be made again"
+    return Finding("decisions", detail)
 
 
 def _run(dossier: Dossier, approval: Recorded[Approval]) -> _Run:
@@ -156,6 +160,8 @@ def _released(dossier: Dossier, run: _Run) -> Iterator[Finding]:
         raise RecordRefused(f"keys of {name} went to a launch measurement outside the contract")
     if not any(b.document.state == "reserved" and b.index < release.index for b in run.bookings):
         raise RecordRefused(f"keys were released for {name} without a reservation before")
+    if any(item.document.decision != document.decision for item in run.bookings):
+        raise RecordRefused(f"the budget of {name} was booked for another decision than its keys")
     dossier.document(document.token, what=f"the attestation token of {name}")
     yield Finding(f"{name} keys", f"{len(document.keys)} released at entry {release.index}")
 

@@ -1,22 +1,32 @@
 """The record of a decision: what was decided, without the values that it was made from.
 
-Whoever holds those values, and the salt that hides their digest, can make the decision again.
+Whoever holds those values, and the salt that hides their digest, can make the decision again. Of
+the values themselves a record shows what `policies.masking` lists.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from policies.bundle import Bundle
-from policies.decide import Policy
+from policies.decide import MAX_FACTS_BYTES, Policy
 from policies.engine.embedded import RegorusEngine
 from policies.engine.protocol import PolicyEngine
 from policies.errors import PolicyError
 from policies.facts import AttestationFacts, ContractFacts
-from policies.wire.base import sha256
-from policies.wire.decision import Decision, DecisionRecord
+from policies.masking import marks, mask
+from policies.wire.base import canonical_json, load_json, sha256
+from policies.wire.decision import Decision, DecisionRecord, Entrypoint, Mark
 
 MIN_SALT_BYTES: Final = 16
+_ABOUT: Final[Mapping[Entrypoint, Mapping[str, str]]] = {
+    "contract": {},
+    "training": {"pipeline": "/pipeline/digest"},
+    "attestation": {"pipeline": "/expected/pipeline", "run": "/expected/run"},
+    "release": {"pipeline": "/run/pipeline", "run": "/run/id"},
+}
+"""Where facts say what a decision is about."""
 
 
 def record(
@@ -26,11 +36,10 @@ def record(
     salt: bytes,
     decision_id: str,
     decided_at: int,
-    contract: str | None = None,
     pipeline: str | None = None,
     run: str | None = None,
 ) -> DecisionRecord:
-    """Return a decision as the ledger keeps it: codes and digests, no values.
+    """Return a decision as the ledger keeps it: codes, places and digests, no values.
 
     Args:
         decision: What was decided.
@@ -38,20 +47,24 @@ def record(
         salt: At least 16 random bytes, so that nobody can find the facts by guessing.
         decision_id: Unique id.
         decided_at: Unix seconds.
-        contract: Digest of the contract; that of the facts unless given.
         pipeline: Digest of the pipeline, if there is one.
         run: Id of the run, if there is one.
     """
     return DecisionRecord(
         decision_id=decision_id,
+        mode="enforce",
         entrypoint=decision.entrypoint,
         allow=decision.allow,
-        codes=tuple(sorted({reason.code for reason in decision.reasons})),
-        contract=contract or facts.contract.digest,
+        reasons=marks(decision.reasons),
+        warnings=marks(decision.warnings),
+        contract=facts.contract.digest,
         pipeline=pipeline,
         run=run,
         policy=decision.policy,
+        policy_version=decision.policy_version,
+        party_rules=tuple(rule.digest for rule in facts.contract.policy.party_rules),
         input_digest=_salted(facts.canonical(), salt),
+        facts=mask(decision.entrypoint, facts.to_json()),
         engine=decision.engine,
         decided_at=decided_at,
     )
@@ -64,8 +77,10 @@ def replay(
     salt: bytes,
     bundle: Bundle,
     engine: PolicyEngine | None = None,
-) -> Decision:
-    """Return the decision of a record, made again.
+) -> Decision | None:
+    """Return the decision of a record, made again; None for a failure that does not come again.
+
+    That no engine had decided denied it then, and cannot be shown now. It permits nothing.
 
     Raises:
         PolicyError: if facts or bundle are others than those recorded, or decide otherwise.
@@ -76,14 +91,45 @@ def replay(
             f"decision {entry.decision_id}: expected facts of {entry.input_digest}, got {got}"
         )
     bundle.require(entry.policy)
+    _check_about(entry, load_json(facts, kind="facts", limit=MAX_FACTS_BYTES))
     decision = Policy(bundle, engine or RegorusEngine()).evaluate(entry.entrypoint, facts)
-    codes = tuple(sorted({reason.code for reason in decision.reasons}))
-    if (decision.allow, codes) != (entry.allow, entry.codes):
-        raise PolicyError(
-            f"decision {entry.decision_id}: recorded allow {entry.allow} with {list(entry.codes)}, "
-            f"replayed allow {decision.allow} with {list(codes)}"
-        )
-    return decision
+    recorded = (entry.allow, entry.reasons, entry.warnings)
+    replayed = (decision.allow, marks(decision.reasons), marks(decision.warnings))
+    if recorded == replayed:
+        return decision
+    if entry.failed:
+        return None
+    raise PolicyError(
+        f"decision {entry.decision_id}: recorded {_words(*recorded)}, replayed {_words(*replayed)}"
+    )
+
+
+def _check_about(entry: DecisionRecord, facts: Any) -> None:
+    """Raise unless a record is about what its facts are about, and shows what they say."""
+    rules = _at(facts, "/contract/policy/partyRules") or ()
+    said: dict[str, tuple[object, object]] = {
+        "contract": (entry.contract, _at(facts, "/contract/digest")),
+        "party rules": (entry.party_rules, tuple(_at(rule, "/digest") for rule in rules)),
+    }
+    for name, pointer in _ABOUT[entry.entrypoint].items():
+        said[name] = (getattr(entry, name), _at(facts, pointer))
+    if entry.facts is not None:
+        shown = mask(entry.entrypoint, facts)
+        said["shown facts"] = (canonical_json(entry.facts), canonical_json(shown))
+    for what, (recorded, got) in said.items():
+        if recorded != got:
+            raise PolicyError(f"decision {entry.decision_id}: its {what} is not that of its facts")
+
+
+def _at(value: Any, pointer: str) -> Any:
+    for part in pointer.split("/")[1:]:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _words(allow: bool, reasons: tuple[Mark, ...], warnings: tuple[Mark, ...]) -> str:
+    told = [f"{mark.code} at {mark.path or '/'}" for mark in (*reasons, *warnings)]
+    return f"allow {allow} with {told}"
 
 
 def _salted(facts: bytes, salt: bytes) -> str:

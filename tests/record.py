@@ -237,6 +237,7 @@ def _booking(writer: _Writer, state: str) -> None:
     value = {
         "run": RUN,
         "contract": writer.contract.digest(),
+        "decision": "dec-training",
         "state": state,
         "reason": state,
         "charges": [charge.to_json() for charge in writer.charges],

@@ -16,9 +16,9 @@ from ledger.verify import VerifiedLog, verify_bundle
 from policies.agreement import Agreement, verify_agreement
 from policies.attestation.report import parse_report
 from policies.attestation.runtime import report_data_of
-from policies.decide import Policy
 from policies.dossier import RecordRefused, read_dossier
 from policies.errors import EvidenceError
+from policies.releases import Policies
 from policies.wire.base import load_json, sha256
 from policies.wire.run import Approval
 from trainer.keys import RoomKeys
@@ -40,7 +40,7 @@ class Attested:
     measurement: str
 
 
-def verify(bundle: bytes, *, room: Room, policy: Policy, now: int) -> Agreement:
+def verify(bundle: bytes, *, room: Room, policies: Policies, now: int) -> Agreement:
     """Return what this clean room was approved to do.
 
     (1) The bundle is proven up to the measured root. (2) It holds one approval of this run, which
@@ -57,7 +57,7 @@ def verify(bundle: bytes, *, room: Room, policy: Policy, now: int) -> Agreement:
     contract = _contract_of(log, run=room.run)
     # (3)
     dossier = read_dossier(log, contract_digest=contract)
-    return verify_agreement(dossier, run=room.run, policy=policy, now=now)
+    return verify_agreement(dossier, run=room.run, policies=policies, now=now)
 
 
 def attest(agreement: Agreement, *, room: Room, tee: Tee, nonce: str) -> Attested:

@@ -28,9 +28,9 @@ from clients.api.service import RoomClient
 from clients.api.transport import RunToken
 from ledger.errors import LedgerError
 from policies.agreement import Agreement
-from policies.decide import Policy
 from policies.dossier import RecordRefused
 from policies.errors import DepaError
+from policies.releases import shipped_policies
 from policies.wire.run import Progress, Spent
 from trainer import gate
 from trainer.gate import Attested
@@ -82,7 +82,7 @@ def run(room: Room, environ: Mapping[str, str]) -> None:
     )
     reporter.phase("verifying")
     agreement = gate.verify(
-        service.bundle(room.run), room=room, policy=Policy.embedded(), now=int(time.time())
+        service.bundle(room.run), room=room, policies=shipped_policies(), now=int(time.time())
     )
     reporter.phase("attesting")
     attested = gate.attest(

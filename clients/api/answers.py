@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import StringConstraints
 
-from policies.wire.base import Did, Digest, Document, Name, RunId, Slug, UtcTime, Wire
-from policies.wire.decision import Reason
+from policies.wire.base import Did, Digest, Document, Name, RunId, Slug, UtcTime, Version, Wire
+from policies.wire.decision import DecisionRecord, Reason
 from policies.wire.run import Progress, Revocation, RunReport, RunState, Spent
 
 ContractState = Literal["proposed", "partially-signed", "executed", "expired", "revoked"]
@@ -200,6 +200,8 @@ class Released(Wire):
     """Keys and the receipts that precede them."""
 
     run: RunId
+    decision_id: Slug
+    """Of the decision that allowed it."""
     keys: tuple[ReleasedKey, ...]
     receipts: tuple[Registered, ...]
     """Of the decision, the booking and the release, in that order."""
@@ -254,3 +256,29 @@ class BudgetList(Wire):
     """The budgets of one data set, one for each contract that the caller is a party of."""
 
     budgets: tuple[BudgetStatus, ...]
+
+
+class PolicyInfo(Wire):
+    """A policy bundle that contracts may name."""
+
+    version: Version
+    digest: Digest
+    shipped: bool
+    """Whether it is the one that came with the service's code."""
+    entry_id: str | None = None
+    """Where the log says that the service has it."""
+
+
+class PolicyList(Wire):
+    """The policy bundles of the service, oldest first."""
+
+    bundles: tuple[PolicyInfo, ...]
+
+
+class DecisionAnswer(Wire):
+    """A decision, where the log has it, and its reasons in words."""
+
+    record: DecisionRecord
+    registered: Registered
+    reasons: tuple[Reason, ...]
+    warnings: tuple[Reason, ...]

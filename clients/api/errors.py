@@ -136,6 +136,9 @@ def service_error(problem: ProblemDocument) -> ServiceError | NetworkError:
         return NotFoundError(problem)
     if problem.status == HTTPStatus.UNAUTHORIZED:
         return SignInError(problem)
+    if problem.decision_id:
+        # Also where no engine could decide: that denied, for a reason, and is on the ledger.
+        return RefusedError(problem)
     if problem.status in {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE}:
         return NetworkError(problem.detail or problem.title, hint=problem.hint)
     if HTTPStatus.BAD_REQUEST <= problem.status < HTTPStatus.INTERNAL_SERVER_ERROR:

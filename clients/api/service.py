@@ -21,8 +21,10 @@ from clients.api.answers import (
     ContractRegistered,
     ContractState,
     ContractStatus,
+    DecisionAnswer,
     NonceAnswer,
     PartyList,
+    PolicyList,
     Registered,
     Released,
     ReleaseRequest,
@@ -38,10 +40,14 @@ from clients.api.errors import UntrustedAnswerError
 from clients.api.transport import RunToken, Transport
 from ledger.errors import LedgerError
 from ledger.receipt import verify_receipt
-from ledger.statement import parse_statement
+from ledger.statement import parse_statement, verify_statement
 from ledger.trust import TrustedLog
+from policies.bundle import Bundle, parse
+from policies.errors import DocumentError, PolicyMismatchError
+from policies.masking import marks
 from policies.wire.base import Wire
-from policies.wire.contract import Contract
+from policies.wire.contract import Contract, contract_urn
+from policies.wire.decision import DecisionRecord
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import Progress, Revocation, RunReport, RunState
 
@@ -185,6 +191,50 @@ class ServiceClient:
     def abandon(self, run: str) -> RunStatus:
         """Give up a run."""
         return _read(self._transport.post(f"/runs/{run}/abandon"), RunStatus)
+
+    def policies(self) -> PolicyList:
+        """Return the policies that contracts may name."""
+        return _read(self._transport.get("/policy/bundles"), PolicyList)
+
+    def policy_bundle(self, digest: str) -> Bundle:
+        """Return a policy, its digest computed from its text.
+
+        Raises:
+            UntrustedAnswerError: if it is another one, or no policy.
+        """
+        data = self._transport.get(f"/policy/bundles/{digest}", accept="application/gzip")
+        try:
+            return parse(data).require(digest)
+        except (DocumentError, PolicyMismatchError) as error:
+            raise UntrustedAnswerError("policy", expected=digest, got=str(error)) from error
+
+    def decision(self, decision_id: str) -> DecisionAnswer:
+        """Return a decision with its reasons, proven to be the one that the log has.
+
+        Raises:
+            UntrustedAnswerError: if record, statement, receipt and reasons are not of one decision.
+        """
+        answer = _read(self._transport.get(f"/decisions/{decision_id}"), DecisionAnswer)
+        record = answer.record
+        path = f"/entries/{answer.registered.entry_id}/statement"
+        try:
+            statement = verify_statement(self._transport.get(path, accept=_COSE))
+        except LedgerError as error:
+            raise _untrusted("statement", error) from error
+        got = {
+            "decision": (decision_id, record.decision_id),
+            "issuer": (self.log.service, statement.issuer),
+            "kind": (DecisionRecord.kind, statement.kind),
+            "subject": (contract_urn(record.contract), statement.subject),
+            "record": (statement.payload_digest, record.digest()),
+            "reasons": (record.reasons, marks(answer.reasons)),
+            "warnings": (record.warnings, marks(answer.warnings)),
+        }
+        for what, (expected, found) in got.items():
+            if expected != found:
+                raise UntrustedAnswerError(f"decision: {what}", expected=expected, got=found)
+        self._check_receipt(answer.registered, statement.leaf_hash)
+        return answer
 
     def budget(self, dataset_digest: str) -> BudgetList:
         """Return what has been spent of a data set."""

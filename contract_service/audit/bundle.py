@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from sqlmodel import Session, select
 
 from contract_service.audit.tables import AttachmentRow, DocumentRow
@@ -11,7 +13,14 @@ from ledger.trust import log_subject
 from policies.wire.contract import contract_urn
 
 
-def contract_bundle(context: Context, session: Session, digest: str) -> bytes:
+class Reader(Enum):
+    """Who a bundle is for."""
+
+    PARTY = "a party or an auditor, who may make decisions again"
+    ROOM = "a clean room, which has no use for what decisions were made from"
+
+
+def contract_bundle(context: Context, session: Session, digest: str, *, reader: Reader) -> bytes:
     """Return the offline bundle of a contract, everything at one checkpoint."""
     indexes = [0]
     for subject in (contract_urn(digest), log_subject(context.log.origin)):
@@ -21,6 +30,8 @@ def contract_bundle(context: Context, session: Session, digest: str) -> bytes:
     )
     rows = session.exec(query).all()
     documents = [row.content for row in rows if row.kind != INPUT]
-    documents += [context.log.trust_document, *(each.manifest for each in context.judge.bundles)]
-    inputs = {row.digest: row.content for row in rows if row.kind == INPUT}
+    documents.append(context.log.trust_document)
+    documents += [each.manifest for each in context.policies.bundles.values()]
+    shown = rows if reader is Reader.PARTY else ()
+    inputs = {row.digest: row.content for row in shown if row.kind == INPUT}
     return context.log.bundle(indexes, documents=documents, inputs=inputs).encode()

@@ -107,6 +107,20 @@ class Record:
         )
         return session.exec(query).first() is not None
 
+    def leaf_about(self, session: Session, *, kind: str, payload: str) -> str:
+        """Return the leaf hash of the first statement of this kind about this document.
+
+        Raises:
+            UnavailableError: If there is none.
+        """
+        query = select(StatementRow.leaf_hash).where(
+            StatementRow.kind == kind, StatementRow.payload == payload
+        )
+        leaf = session.exec(query.order_by(col(StatementRow.position))).first()
+        if leaf is None:
+            raise UnavailableError("not-registered", f"there is no statement about {payload}")
+        return leaf
+
     def settle(self) -> int:
         """Register everything that is owed, oldest first; return how much it was.
 

@@ -31,6 +31,7 @@ from policies.wire.pipeline import Pipeline
 from policies.wire.run import BudgetBooking, Charge, Spent
 
 _COUNTS: Final = ("reserved", "settled")
+_RESERVED: Final = "key release"
 BookingState = Literal["reserved", "settled", "returned"]
 
 
@@ -110,24 +111,32 @@ def reserve(
     charges: Sequence[Charge],
     *,
     run: str,
+    decision: str,
     record: Record,
     now: int,
 ) -> str | None:
     """Book a run on all its data sets or on none; return the booking's leaf hash.
 
-    A run that costs nothing needs no booking, and None is returned.
+    A run that costs nothing needs no booking, and None is returned. What one decision permits is
+    booked once; asked again, the same booking is returned.
 
     Args:
         session: A write session.
         contract: The contract of the run.
         charges: What the run may cost.
         run: Id of the run.
+        decision: Id of the decision that allows it.
         record: Takes the booking for the ledger.
         now: Unix seconds.
 
     Raises:
         BudgetError: if a budget does not hold the run, with both numbers.
     """
+    lock(session)
+    booked = [row for row in _rows(session, run) if row.decision == decision]
+    if booked:
+        document = _booking(contract, booked, state="reserved", reason=_RESERVED)
+        return record.leaf_about(session, kind=document.kind, payload=document.digest())
     check(session, contract, charges)
     for charge in charges:
         dataset = contract.dataset(charge.dataset)
@@ -136,6 +145,7 @@ def reserve(
         session.add(
             BookingRow(
                 run=run,
+                decision=decision,
                 contract=contract.digest(),
                 dataset=charge.dataset,
                 provider=dataset.provider,
@@ -152,7 +162,7 @@ def reserve(
         return None
     session.flush()
     return _book(
-        session, contract, run=run, state="reserved", reason="key release", record=record, now=now
+        session, contract, run=run, state="reserved", reason=_RESERVED, record=record, now=now
     )
 
 
@@ -292,9 +302,18 @@ def _book(
     record: Record,
     now: int,
 ) -> str:
-    booking = BudgetBooking(
-        run=run,
+    rows = [row for row in _rows(session, run) if row.state == state]
+    booking = _booking(contract, rows, state=state, reason=reason)
+    return record.state(session, booking, subject=contract.urn, contract=contract.digest(), now=now)
+
+
+def _booking(
+    contract: Contract, rows: Sequence[BookingRow], *, state: BookingState, reason: str
+) -> BudgetBooking:
+    return BudgetBooking(
+        run=rows[0].run,
         contract=contract.digest(),
+        decision=rows[0].decision,
         state=state,
         reason=reason,
         charges=tuple(
@@ -305,12 +324,10 @@ def _book(
                 delta_trillionths=row.delta_trillionths,
                 event=json.loads(row.event),
             )
-            for row in _rows(session, run)
-            if row.state == state
+            for row in rows
         ),
-        booked_at=now,
+        booked_at=rows[0].booked_at,
     )
-    return record.state(session, booking, subject=contract.urn, contract=contract.digest(), now=now)
 
 
 def _bookings(session: Session, dataset: Dataset, *, tdc: str | None) -> Sequence[BookingRow]:

@@ -18,10 +18,15 @@ class BookingRow(SQLModel, table=True):
     """What one run costs on one data set."""
 
     __tablename__ = "budget_booking"
-    __table_args__ = (UniqueConstraint("run", "dataset", name="uq_booking_run_dataset"),)
+    __table_args__ = (
+        UniqueConstraint("run", "dataset", name="uq_booking_run_dataset"),
+        UniqueConstraint("decision", "dataset", name="uq_booking_decision_dataset"),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
     run: str = Field(index=True)
+    decision: str
+    """Id of the decision that allowed the run's keys; what it permits is booked once."""
     contract: str
     dataset: str
     provider: str = Field(index=True)

@@ -14,7 +14,7 @@ from clients.api.answers import (
     RevocationRequest,
 )
 from contract_service.access import Cose, Json, Parts, Party
-from contract_service.audit.bundle import contract_bundle
+from contract_service.audit.bundle import Reader, contract_bundle
 from contract_service.openapi import PROBLEMS, binary, cose_body, json_body
 from policies.wire.contract import Contract
 
@@ -68,5 +68,5 @@ def bundle(parts: Parts, caller: Party, digest: str) -> Response:
     """Return everything that proves what happened under a contract."""
     with parts.context.database.read() as session:
         parts.contracts.visible(session, caller, digest)
-        content = contract_bundle(parts.context, session, digest)
+        content = contract_bundle(parts.context, session, digest, reader=Reader.PARTY)
     return Response(content, media_type="application/json")

@@ -205,11 +205,12 @@ class Contracts:
         problems = []
         if contract.expiry_time.timestamp() <= now:
             problems.append(Problem("/expiryTime", "is in the past", "choose a later expiry"))
-        if contract.policy.digest not in self._context.judge.digests:
+        known = self._context.policies.bundles
+        if contract.policy.digest not in known:
             problems.append(
                 Problem(
                     "/policy/digest",
-                    f"names no policy of this service, which are {self._context.judge.digests}",
+                    f"names no policy of this service, which are {list(known)}",
                     "depa policy show prints the digest",
                 )
             )

@@ -20,6 +20,8 @@ class ContractRow(SQLModel, table=True):
     proposed_at: int = Field(sa_type=BigInteger)
     executed_leaf: str | None = None
     """Leaf hash of the statement that all have signed."""
+    decision_id: str | None = None
+    """Id of the decision that allowed it to be executed."""
     revoked_by: str | None = None
 
 

@@ -62,7 +62,7 @@ def refuse_unproven(
         row = locked(session, run)
         check_patience(row, context)
         facts = nothing_proven(contract, run=run, pipeline_digest=row.pipeline, now=now)
-        decision = context.judge.policy(contract.policy.digest).attestation(facts)
+        decision = context.policies.of(contract.policy.digest).attestation(facts)
         judgement = keep(
             session,
             decision,

@@ -22,6 +22,7 @@ from typing import Final
 from clients.api.answers import Released, ReleasedKey, ReleaseRequest
 from clients.api.errors import ClientError
 from contract_service.context import Context
+from contract_service.judge import decision_of
 from contract_service.keybroker.evidence import Evidence
 from contract_service.keybroker.refusal import ReleaseRefused, refuse_unproven
 from contract_service.keybroker.verdict import Allowed, Request, judge
@@ -214,6 +215,7 @@ def finish(work: Work) -> None:
     context = work.context
     with context.database.read() as session:
         leaves = json.loads(run_of(session, work.run).release_leaves or "[]")
+        decision = decision_of(session, leaf=leaves[0])
     receipts = context.record.registered(leaves)
     with context.database.write() as session:
         row = locked(session, work.run)
@@ -223,7 +225,13 @@ def finish(work: Work) -> None:
         elif row.state != "released":
             raise ConflictError("run-state", f"{row.id} is {row.state}; its release was given up")
         deadline = row.deadline or context.now
-    work.answer = Released(run=work.run, keys=work.keys, receipts=receipts, deadline=deadline)
+    work.answer = Released(
+        run=work.run,
+        decision_id=decision,
+        keys=work.keys,
+        receipts=receipts,
+        deadline=deadline,
+    )
 
 
 Step = Callable[[Work], None]

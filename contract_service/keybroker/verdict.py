@@ -84,6 +84,7 @@ def judge(request: Request) -> Allowed | ReleaseRefused:
         request.contract,
         charges,
         run=request.run.id,
+        decision=judged.decision_id,
         record=request.context.record,
         now=request.context.now,
     )
@@ -128,7 +129,7 @@ def _judge_release(
 
 
 def _policy(request: Request) -> Policy:
-    return request.context.judge.policy(request.contract.policy.digest)
+    return request.context.policies.of(request.contract.policy.digest)
 
 
 def _keep(

@@ -17,7 +17,7 @@ from clients.api.answers import (
     RunStatus,
 )
 from contract_service.access import CleanRoom, Json, Parts, Party, PartyOrRoom, Room
-from contract_service.audit.bundle import contract_bundle
+from contract_service.audit.bundle import Reader, contract_bundle
 from contract_service.keybroker.release import release as release_keys
 from contract_service.openapi import PROBLEMS, binary, json_body
 from contract_service.runs.report import accept_report
@@ -56,12 +56,11 @@ def status(parts: Parts, caller: PartyOrRoom, run: str) -> RunStatus:
 def bundle(parts: Parts, caller: PartyOrRoom, run: str) -> Response:
     """Return the bundle of the run's contract."""
     with parts.context.database.read() as session:
-        contract = (
-            caller.contract
-            if isinstance(caller, Room)
-            else parts.runs.visible(session, caller, run).contract
-        )
-        content = contract_bundle(parts.context, session, contract)
+        if isinstance(caller, Room):
+            contract, reader = caller.contract, Reader.ROOM
+        else:
+            contract, reader = parts.runs.visible(session, caller, run).contract, Reader.PARTY
+        content = contract_bundle(parts.context, session, contract, reader=reader)
     return Response(content, media_type="application/json")
 
 

@@ -60,7 +60,7 @@ class Runs:
             )
         charges = budgets.planned_charges(contract, pipeline)
         parameters = most_parameters(pipeline, contract)
-        policy = self._context.judge.policy(contract.policy.digest)
+        policy = self._context.policies.of(contract.policy.digest)
         run = new_id("run")
         with self._context.database.write() as session:
             facts = training_facts(

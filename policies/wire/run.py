@@ -80,6 +80,8 @@ class BudgetBooking(Document):
 
     run: RunId
     contract: Digest
+    decision: Slug
+    """Id of the decision that allowed the run's keys; it is booked once."""
     state: Literal["reserved", "settled", "returned"]
     reason: Name
     charges: tuple[Charge, ...]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from clients.api.errors import ClientError, RefusedError
-from policies.decide import Policy
 from policies.dossier import RecordRefused
+from policies.releases import shipped_policies
 from tests.record import BEFORE_RELEASE, NOW, RUN, Record
 from tests.service.world import CCRP, TDC, TDP_A, TDP_B, World, contract, pipeline
 from trainer import gate
@@ -28,7 +28,7 @@ def room(record: Record) -> Room:
 
 
 def verify(record: Record) -> None:
-    gate.verify(record.bundle().encode(), room=room(record), policy=Policy.embedded(), now=NOW)
+    gate.verify(record.bundle().encode(), room=room(record), policies=shipped_policies(), now=NOW)
 
 
 @pytest.mark.parametrize("absent", [TDC, TDP_A, TDP_B, CCRP])

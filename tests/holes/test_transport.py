@@ -15,8 +15,8 @@ from policies.attestation.release_policy import (
     parse_release_policy,
     verify_release,
 )
-from policies.decide import Policy
 from policies.errors import EvidenceError
+from policies.releases import shipped_policies
 from tests.holes.test_consent import room
 from tests.record import BEFORE_RELEASE, NOW, Record
 from tests.simulator import CONTRACT, ISSUER, Evidence
@@ -30,10 +30,10 @@ def test_a_contract_url_of_the_deployers_choice_is_useless(tmp_path: Path) -> No
     theirs = Record(tmp_path / "theirs", left_out=set(BEFORE_RELEASE))
     bundle = theirs.bundle().encode()
     honest = room(theirs)
-    assert gate.verify(bundle, room=honest, policy=Policy.embedded(), now=NOW)
+    assert gate.verify(bundle, room=honest, policies=shipped_policies(), now=NOW)
     pinned = replace(honest, root_fingerprint=AGREED)
     with pytest.raises(VerificationError) as refused:
-        gate.verify(bundle, room=pinned, policy=Policy.embedded(), now=NOW)
+        gate.verify(bundle, room=pinned, policies=shipped_policies(), now=NOW)
     assert AGREED in str(refused.value)
 
 

@@ -130,9 +130,10 @@ def test_writers_wait_for_each_other(database: Database) -> None:
     thread = threading.Thread(target=second)
     thread.start()
     with database.write() as session:
-        inside.set()
         session.add(_party("did:x509:a"))
         session.flush()
+        # Only now: a session has no lock before its first statement.
+        inside.set()
         thread.join(timeout=0.1)
         order.append("first")
     thread.join()

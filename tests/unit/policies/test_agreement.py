@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from policies.agreement import Agreement, verify_agreement
-from policies.decide import Policy
 from policies.dossier import RecordRefused
+from policies.releases import shipped_policies
 from policies.wire.decision import Denied
 from tests.record import BEFORE_RELEASE, NOW, RUN, Record
 
-POLICY = Policy.embedded()
+POLICIES = shipped_policies()
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def record(tmp_path: Path) -> Record:
 
 
 def verify(record: Record, *, run: str = RUN, now: int = NOW) -> Agreement:
-    return verify_agreement(record.dossier(), run=run, policy=POLICY, now=now)
+    return verify_agreement(record.dossier(), run=run, policies=POLICIES, now=now)
 
 
 def test_an_approved_run_of_a_fully_signed_contract_is_an_agreement(record: Record) -> None:

@@ -12,6 +12,7 @@ from policies.bundle import load_bundle
 from policies.dossier import RecordRefused
 from policies.errors import PolicyError
 from policies.wire.contract import Contract
+from policies.wire.decision import Mark
 from policies.wire.run import BudgetBooking
 from tests.record import HOST_DATA, NOW, Record
 
@@ -62,7 +63,7 @@ def test_a_decision_under_an_unknown_policy_is_refused(record: Record) -> None:
 
 
 def test_a_decision_that_comes_out_otherwise_is_refused(record: Record) -> None:
-    record.bends["dec-training"] = update(codes=("EPSILON_EXCEEDED",))
+    record.bends["dec-training"] = update(reasons=(Mark(code="EPSILON_EXCEEDED", path=""),))
     with pytest.raises(PolicyError, match="replayed"):
         verify(record)
 
@@ -79,6 +80,15 @@ def test_keys_to_a_measurement_that_the_contract_does_not_list_are_found(
         assert "launch measurement outside the contract" in refused(record)
     else:
         verify(record)
+
+
+def test_a_recorded_failure_of_the_engine_is_told_and_counted_as_a_denial(record: Record) -> None:
+    record.left_out |= {"approved", "reserved", "released", "reported", "settled"}
+    record.bends["dec-training"] = update(
+        allow=False, reasons=(Mark(code="POLICY_ERROR", path=""),)
+    )
+    told = verify(record)["decisions"]
+    assert told.startswith("0 made again, 0 allow, 0 deny; 1 denied because the engine had failed")
 
 
 @pytest.mark.parametrize(
@@ -116,6 +126,11 @@ def test_keys_after_a_revocation_are_refused(record: Record) -> None:
 def test_keys_without_a_reservation_are_refused(record: Record) -> None:
     record.left_out |= {"reserved", "settled"}
     assert "without a reservation" in refused(record)
+
+
+def test_a_reservation_for_another_decision_is_refused(record: Record) -> None:
+    record.bends["reserved"] = update(decision="dec-other")
+    assert "booked for another decision" in refused(record)
 
 
 def test_a_settlement_without_a_reservation_is_refused(record: Record) -> None:

@@ -9,16 +9,16 @@ import pytest
 
 from ledger.errors import LedgerError, VerificationError
 from policies.agreement import Agreement
-from policies.decide import Policy
 from policies.dossier import RecordRefused
 from policies.errors import EvidenceError
+from policies.releases import shipped_policies
 from tests.record import BEFORE_RELEASE, HOST_DATA, NOW, RUN, TOKEN, Record
 from trainer import gate
 from trainer.gate import Attested
 from trainer.keys import RoomKeys
 from trainer.room import Room
 
-POLICY = Policy.embedded()
+POLICIES = shipped_policies()
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def room(record: Record, **change: Any) -> Room:
 
 def verify(record: Record, **change: Any) -> Agreement:
     bundle = record.bundle().encode()
-    return gate.verify(bundle, room=room(record, **change), policy=POLICY, now=NOW)
+    return gate.verify(bundle, room=room(record, **change), policies=POLICIES, now=NOW)
 
 
 def attested(record: Record) -> Attested:
@@ -74,7 +74,7 @@ def test_a_room_refuses_a_bundle_with_a_flipped_byte(record: Record) -> None:
     place = bundle.index(b'"statement":"') + 200
     bundle[place] = ord("A") if bundle[place] != ord("A") else ord("B")
     with pytest.raises(LedgerError):
-        gate.verify(bytes(bundle), room=room(record), policy=POLICY, now=NOW)
+        gate.verify(bytes(bundle), room=room(record), policies=POLICIES, now=NOW)
 
 
 def test_a_room_refuses_an_authority_that_the_contract_does_not_name(record: Record) -> None:
