@@ -21,12 +21,13 @@ from clients.cli.tasks.agreement import agreement_facts, describe, load_contract
 from clients.cli.tasks.confirm import confirm_digest
 from clients.cli.tasks.drafting import DraftInputs, draft_contract
 from clients.cli.tasks.offer import read_offer
+from clients.cli.tasks.places import Places
+from clients.cli.tasks.reasons import denied
 from clients.cli.tasks.service import connect, open_identity
 from policies.bundle import load_bundle
 from policies.decide import Policy
 from policies.wire.base import sha256
 from policies.wire.contract import Contract
-from policies.wire.decision import Denied
 from policies.wire.run import Revocation
 
 app = new_app("Draft, check, sign and follow a contract.")
@@ -80,9 +81,11 @@ def check(session: Session, contract: _Which) -> Answer:
     """Check a contract's form, and its terms by the policy that all parties are judged by."""
     found = load_contract(session, contract)
     now = int(time.time())
-    decision = Policy.embedded().contract(agreement_facts(found, now=now))
+    policy = Policy.embedded()
+    decision = policy.contract(agreement_facts(found, now=now))
     if not decision.allow:
-        raise Denied(decision)
+        places = Places.of(contract, found, config=None, pipeline=None)
+        raise denied(decision, policy, places)
     warnings = [str(reason) for reason in decision.warnings]
     return Answer(
         {"digest": found.digest(), "policy": decision.policy, "warnings": warnings},

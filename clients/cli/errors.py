@@ -6,11 +6,18 @@
   + Refused           4  a check said no
   + NetworkError      5  a service did not answer; trying again may help
   + SignInError       6  the passphrase is missing or wrong
+  + Denied              4  (policies.wire.decision) a policy said no
+    - DeniedWithRemedies   and here is the place of each reason, and what to do about it
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 from policies.errors import DepaError
+from policies.wire.decision import Decision, Denied, Reason
 
 
 class UsageError(DepaError):
@@ -36,6 +43,13 @@ class Refused(DepaError):
     exit_code = 4
     http_status = 403
 
+    def __init__(
+        self, message: str, *, hint: str = "", found: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.found = tuple(found)
+        """What programs read of the message, one object a line of it."""
+
 
 class NetworkError(DepaError):
     """A service did not answer."""
@@ -51,3 +65,39 @@ class SignInError(DepaError):
     code = "sign-in"
     exit_code = 6
     http_status = 401
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A reason of the policy, where it leads to, and what to do about it."""
+
+    reason: Reason
+    place: str | None
+    """File and line, if the pointer leads into a file."""
+    fixed_by: tuple[str, ...] = ()
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        lines = [str(self.reason)]
+        if self.place:
+            lines.append(f"  in {self.place}")
+        if self.remedy:
+            lines.append(f"  {', '.join(self.fixed_by)}: {self.remedy}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what programs read of it."""
+        return {
+            **self.reason.to_json(),
+            "place": self.place,
+            "fixedBy": list(self.fixed_by),
+            "remedy": self.remedy,
+        }
+
+
+class DeniedWithRemedies(Denied):
+    """A policy decided against what was asked, and here is what to do about it."""
+
+    def __init__(self, decision: Decision, remedies: Sequence[Remedy]) -> None:
+        super().__init__(decision)
+        self.remedies = tuple(remedies)

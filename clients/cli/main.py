@@ -26,7 +26,7 @@ NOUNS: Final[dict[str, str]] = {
     "contract": "Draft, check, sign and follow a contract",
     "key": "Put keys into the party's own vault, bound to a contract",
     "run": "Check, submit, deploy and fetch a training run",
-    "policy": "Ask the policy, and test it",
+    "policy": "Ask the policy, look into it, build and test it",
     "attest": "Verify evidence of a clean room",
     "audit": "Verify offline what happened",
     "log": "The transparency log",

@@ -12,14 +12,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
 from clients.api.errors import ServiceError
+from clients.cli.errors import DeniedWithRemedies, Refused
 from ledger.errors import LedgerError
 from policies.errors import DepaError, DocumentError
 from policies.wire.decision import Denied
@@ -30,13 +32,24 @@ _PIPE_WIDTH = 4000
 
 
 @dataclass(frozen=True)
+class Listing:
+    """A text in a language, which a terminal shows in colours."""
+
+    text: str
+    language: Literal["rego", "diff"]
+    first_line: int | None = None
+    """Number of the first line, where lines are to be numbered."""
+
+
+@dataclass(frozen=True)
 class Answer:
-    """What a command found: `value` for programs, `text` or a table for people."""
+    """What a command found: `value` for programs; text, a table and listings for people."""
 
     value: Mapping[str, Any]
     text: str = ""
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
+    listings: Sequence[Listing] = ()
 
 
 @dataclass
@@ -98,6 +111,25 @@ class Output:
             for row in answer.rows:
                 table.add_row(*(Text(cell) for cell in row))
             self._stdout.print(table)
+        for listing in answer.listings:
+            self._list(listing)
+
+    def _list(self, listing: Listing) -> None:
+        if not self._stdout.is_terminal:
+            self._stdout.file.write(listing.text)
+            return
+        numbered = listing.first_line is not None
+        self._stdout.print(
+            Syntax(
+                listing.text,
+                listing.language,
+                theme="ansi_dark",
+                background_color="default",
+                line_numbers=numbered,
+                start_line=listing.first_line or 1,
+                tab_size=4,
+            )
+        )
 
     def line(self, value: Mapping[str, Any], text: str) -> None:
         """Print one line of a stream of results: JSON with `--json`, else `text`."""
@@ -153,6 +185,8 @@ _FAMILIES = {
 def _causes(error: Failure) -> list[str]:
     if isinstance(error, DocumentError):
         return [str(problem) for problem in error.problems]
+    if isinstance(error, DeniedWithRemedies):
+        return [str(remedy) for remedy in error.remedies]
     if isinstance(error, Denied):
         return [str(reason) for reason in error.decision.reasons]
     if isinstance(error, ServiceError):
@@ -180,6 +214,10 @@ def _problem(error: Failure, command: str) -> dict[str, Any]:
         ]
     if isinstance(error, Denied):
         problem["reasons"] = [reason.to_json() for reason in error.decision.reasons]
+    if isinstance(error, DeniedWithRemedies):
+        problem["reasons"] = [remedy.to_json() for remedy in error.remedies]
+    if isinstance(error, Refused) and error.found:
+        problem["found"] = list(error.found)
     if isinstance(error, ServiceError):
         problem["reasons"] = list(error.problem.reasons)
         problem["decisionId"] = error.problem.decision_id

@@ -1,109 +1,224 @@
-"""`depa policy`: ask the policy that all parties are judged by, and see what is in it."""
+"""`depa policy`: ask the policy that all parties are judged by, look into it, build and test it."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-import policies
 from clients.cli.command import Session, command, new_app
 from clients.cli.errors import Refused
 from clients.cli.output import Answer
-from clients.cli.tasks.agreement import agreement_facts, load_contract
-from clients.cli.tasks.pipelines import read_pipeline
+from clients.cli.tasks.building import Signing, build_archive
+from clients.cli.tasks.bundles import find_bundle, known_bundles, rules_of
+from clients.cli.tasks.comparing import show_difference
+from clients.cli.tasks.explaining import explain_code, show_bundle, show_code, show_file
+from clients.cli.tasks.verifying import Expected, verify_file
 from policies.bundle import load_bundle
-from policies.decide import Policy
 from policies.lint import lint as find
-from policies.lint import read_folder, run_tests
-from policies.wire.decision import Denied
+from policies.lint import run_tests
+from policies.lint.__main__ import MIN_COVERAGE
 
-app = new_app("Ask the policy, and test it.")
-_SHIPPED = Path(policies.__file__).parent / "rego"
+app = new_app("Ask the policy, look into it, build and test it.")
 
 
-@command(app, "check", examples="depa policy check --contract contract.json --pipeline p.json")
+def _codes(incomplete: str) -> list[tuple[str, str]]:
+    codes = load_bundle().codes
+    return [(code, found.title) for code, found in codes.items() if code.startswith(incomplete)]
+
+
+def _versions(incomplete: str) -> list[tuple[str, str]]:
+    found = [(bundle.version, bundle.digest) for bundle in known_bundles()]
+    return [(version, digest) for version, digest in found if version.startswith(incomplete)]
+
+
+def _shown(incomplete: str) -> list[tuple[str, str]]:
+    files = [(path, "") for path in load_bundle().files if path.startswith(incomplete)]
+    return [*_versions(incomplete), *_codes(incomplete), *files]
+
+
+_Folder = Annotated[
+    Path | None, typer.Argument(help="Folder of rules; without it, those of this release.")
+]
+_WHICH = "Version, digest, archive or folder of a bundle."
+
+
+@command(
+    app,
+    "check",
+    examples="depa policy check --contract contract.json --pipeline config/",
+)
 def check(
     session: Session,
     *,
     contract: Annotated[str, typer.Option(help="File or digest.")],
     pipeline: Annotated[Path | None, typer.Option(help="Pipeline, or folder of parts.")] = None,
 ) -> Answer:
-    """Judge a contract, or a pipeline under it, with no budget spent so far."""
+    """Judge a contract, or a pipeline under it, with no budget spent so far; writes nothing."""
     # The accountant takes seconds to load; no other command of this noun needs it.
-    from clients.cli.tasks.judging import judge  # noqa: PLC0415
+    from clients.cli.tasks.judging import dry_run  # noqa: PLC0415
 
-    found, now = load_contract(session, contract), int(time.time())
-    if pipeline is None:
-        decision = Policy.embedded().contract(agreement_facts(found, now=now))
-    else:
-        read = read_pipeline(pipeline, contract=found.digest(), name=pipeline.stem)
-        decision = judge(read, found, budgets=(), now=now).decision
-    if not decision.allow:
-        raise Denied(decision)
-    return Answer(decision.to_json(), f"{decision.entrypoint} allows it, policy {decision.policy}")
+    return dry_run(session, contract, pipeline)
 
 
 @command(app, "explain", examples="depa policy explain EPSILON_EXCEEDED")
-def explain(session: Session, code: Annotated[str, typer.Argument(help="Reason code.")]) -> Answer:
-    """Say what a reason code means, who can fix it, and how."""
-    del session
-    found = Policy.embedded().explain(code)
-    return Answer(
-        {
-            "code": found.code,
-            "title": found.title,
-            "severity": found.severity,
-            "fixedBy": list(found.fixed_by),
-            "remedy": found.remedy,
-        },
-        f"{found.code} ({found.severity}): {found.title}\n{', '.join(found.fixed_by)}: "
-        f"{found.remedy}",
-    )
-
-
-@command(app, "show", examples="depa policy show")
-def show(session: Session) -> Answer:
-    """Print version, digest and files of the policy bundle that this release carries."""
-    del session
-    bundle = load_bundle()
-    return Answer(
-        {
-            "version": bundle.version,
-            "digest": bundle.digest,
-            "files": sorted(bundle.files),
-            "codes": sorted(bundle.codes),
-        },
-        f"depa {bundle.version}\n{bundle.digest}\n{len(bundle.codes)} reason codes",
-        columns=("file", "bytes"),
-        rows=[(path, str(len(data))) for path, data in bundle.files.items()],
-    )
-
-
-@command(app, "lint", examples="depa policy lint")
-def lint(
-    session: Session, folder: Annotated[Path | None, typer.Argument(help="Policy folder.")] = None
+def explain(
+    session: Session,
+    code: Annotated[str, typer.Argument(help="Reason code.", autocompletion=_codes)],
+    *,
+    bundle: Annotated[str | None, typer.Option(help=_WHICH, autocompletion=_versions)] = None,
 ) -> Answer:
-    """Look for rules that could fail open, or lack a code or a test."""
-    findings = [str(finding) for finding in find(read_folder(folder or _SHIPPED))]
-    if findings:
-        raise Refused("\n".join(findings))
+    """Say what a reason code means, who can fix it and how, and which rule gives it."""
     del session
+    return explain_code(find_bundle(bundle), code)
+
+
+@command(
+    app,
+    "show",
+    examples="depa policy show; depa policy show EPSILON_EXCEEDED; "
+    "depa policy show depa/training/privacy.rego",
+)
+def show(
+    session: Session,
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            help="Reason code, file of the bundle, version, digest, archive or folder.",
+            autocompletion=_shown,
+        ),
+    ] = None,
+    *,
+    bundle: Annotated[
+        str | None,
+        typer.Option(help="Where to look for a code or file: " + _WHICH, autocompletion=_versions),
+    ] = None,
+) -> Answer:
+    """Print a rule, the rules behind a reason code, or what a bundle holds."""
+    del session
+    chosen = find_bundle(bundle)
+    if what is None:
+        return show_bundle(chosen, known_bundles())
+    if what in chosen.files:
+        return show_file(chosen, what)
+    if what in chosen.codes or what.replace("_", "").isupper():
+        return show_code(chosen, what)
+    return show_bundle(find_bundle(what), known_bundles())
+
+
+@command(
+    app,
+    "diff",
+    examples="depa policy diff 1.0.0 rules/; depa policy diff old.tar.gz new.tar.gz",
+)
+def diff(
+    session: Session,
+    old: Annotated[str, typer.Argument(help=_WHICH, autocompletion=_versions)],
+    new: Annotated[str, typer.Argument(help=_WHICH, autocompletion=_versions)],
+) -> Answer:
+    """Print what two bundles differ in: codes, files, lines."""
+    del session
+    return show_difference(find_bundle(old), find_bundle(new))
+
+
+@command(
+    app,
+    "build",
+    examples="depa policy build rules/ --out policy.tar.gz; "
+    "depa policy build rules/ --out policy.tar.gz --sign",
+)
+def build(
+    session: Session,
+    folder: _Folder = None,
+    *,
+    out: Annotated[Path, typer.Option(help="Archive to write.")],
+    sign: Annotated[bool, typer.Option("--sign", help="With this party's own key.")] = False,
+    key: Annotated[Path | None, typer.Option(help="Sign with this PEM file.")] = None,
+    key_id: Annotated[str, typer.Option(help="Name of the key in the PEM file.")] = "",
+    scope: Annotated[str, typer.Option(help="Scope that an OPA server asks for.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+) -> Answer:
+    """Build the archive of a folder: the same bytes for the same rules, as OPA loads it."""
+    signing = Signing(own=sign, pem=key, key_id=key_id, scope=scope)
+    return build_archive(session, folder, signing, out=out, overwrite=overwrite)
+
+
+@command(
+    app,
+    "verify",
+    examples="depa policy verify policy.tar.gz --digest sha256:...; "
+    "depa policy verify policy.tar.gz --key party.json",
+)
+def verify(
+    session: Session,
+    file: Annotated[Path, typer.Argument(help="Archive.")],
+    *,
+    digest: Annotated[str | None, typer.Option(help="Digest that a contract names.")] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Signer: PEM key, certificate, or a party's card.")
+    ] = None,
+    key_id: Annotated[str, typer.Option(help="Name that the signature gives the key.")] = "",
+    root: Annotated[
+        str | None, typer.Option(help="SHA-256 of the root that certifies the signer.")
+    ] = None,
+    scope: Annotated[str, typer.Option(help="Scope of the signature.")] = "",
+) -> Answer:
+    """Check an archive: its form, its digest, its version, and who has signed it."""
+    del session
+    return verify_file(file, Expected(digest, key, key_id, root, scope))
+
+
+@command(app, "lint", examples="depa policy lint; depa policy lint rules/")
+def lint(session: Session, folder: _Folder = None) -> Answer:
+    """Look for rules that could fail open, differ between engines, or lack a code or a test."""
+    del session
+    findings = find(rules_of(folder))
+    if findings:
+        raise Refused(
+            "\n".join(map(str, findings)),
+            hint="each kind of finding is described in docs/reference/policy.md",
+            found=[
+                {"file": one.path, "line": one.line, "check": one.check, "message": one.message}
+                for one in findings
+            ],
+        )
     return Answer({"findings": []}, "nothing found")
 
 
-@command(app, "test", examples="depa policy test")
+@command(app, "test", examples="depa policy test rules/ -v; depa policy test --coverage")
 def run_own_tests(
-    session: Session, folder: Annotated[Path | None, typer.Argument(help="Policy folder.")] = None
+    session: Session,
+    folder: _Folder = None,
+    *,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name each test.")] = False,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Name the lines that no test reaches.")
+    ] = False,
 ) -> Answer:
-    """Run the policies' own tests."""
-    report = run_tests(read_folder(folder or _SHIPPED))
-    if report.failed or not report.passed:
-        raise Refused("\n".join(map(str, report.failed)) or "there are no tests")
+    """Run the tests that are written in Rego; end with 0 only if all hold."""
     del session
+    report = run_tests(rules_of(folder))
+    missed = [f"{path}: no test reaches line {n}" for path, ls in report.missed.items() for n in ls]
+    failed = [str(finding) for finding in report.failed]
+    if coverage and report.coverage < MIN_COVERAGE:
+        failed += [
+            *missed,
+            f"{report.coverage:.1%} of lines are covered, {MIN_COVERAGE:.0%} wanted",
+        ]
+    if failed or not report.passed:
+        raise Refused(
+            "\n".join(failed) or "there are no tests",
+            found=[{"file": f.path, "line": f.line, "message": f.message} for f in report.failed],
+        )
+    said = f"{len(report.passed)} tests passed, {report.coverage:.1%} of lines covered"
+    lines = [*(f"passed: {name}" for name in report.passed if verbose), said]
     return Answer(
-        {"passed": len(report.passed), "coverage": report.coverage},
-        f"{len(report.passed)} tests passed, {report.coverage:.1%} of lines covered",
+        {
+            "passed": list(report.passed),
+            "failed": [],
+            "coverage": report.coverage,
+            "missed": {path: list(numbers) for path, numbers in report.missed.items()},
+        },
+        "\n".join([*lines, *(missed if coverage else [])]),
     )

@@ -16,6 +16,7 @@ from clients.cli.output import Answer, Output
 from clients.cli.tasks.agreement import load_contract
 from clients.cli.tasks.deploying import deploy_local
 from clients.cli.tasks.pipelines import read_pipeline
+from clients.cli.tasks.places import Places
 from clients.cli.tasks.service import connect
 from policies.wire.run import Progress
 
@@ -43,7 +44,8 @@ def check(
 
     found = load_contract(session, contract)
     pipeline = read_pipeline(config, contract=found.digest(), name=name)
-    return check_pipeline(session, pipeline, found, out=out, offline=offline)
+    places = Places.of(contract, found, config=config, pipeline=pipeline)
+    return check_pipeline(session, pipeline, found, places=places, out=out, offline=offline)
 
 
 @command(app, "submit", examples="depa run submit pipeline.json")

@@ -34,6 +34,7 @@ class Rule:
 
     name: str
     line: int
+    last_line: int
     is_function: bool
     node: Node
 
@@ -99,7 +100,7 @@ def module_of(path: str, text: str, tree: Node) -> Module:
         text=text,
         package=dotted(tree["package"]["refr"]) or "",
         imports=imports,
-        rules=tuple(_rules(tree)),
+        rules=tuple(_rules(tree, text.encode())),
         tree=tree,
         nodes=tuple(walk(tree["rules"])),
     )
@@ -141,11 +142,17 @@ def line_of(node: Node) -> int:
     return line
 
 
-def _rules(tree: Node) -> Iterator[Rule]:
+def _rules(tree: Node, data: bytes) -> Iterator[Rule]:
     for item in tree["rules"]:
         node = item.get("Spec") or item["Default"]
         head = node.get("head", {})
         kind = next((kind for kind in _RULE_HEADS if kind in head), None)
         reference = head[kind]["refr"] if kind else node["refr"]
         name = dotted(reference) or dotted(reference.get("RefBrack", {}).get("refr", {})) or "?"
-        yield Rule(name=name, line=line_of(node), is_function=kind == "Func", node=item)
+        yield Rule(
+            name=name,
+            line=line_of(node),
+            last_line=data.count(b"\n", 0, node["span"]["end"]) + 1,
+            is_function=kind == "Func",
+            node=item,
+        )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from regorus import Engine  # type: ignore[attr-defined]  # an extension module without stubs
 
-from policies.lint.source import Finding, Module, line_of, parse_module
+from policies.lint.source import Finding, Module, Rule, line_of, parse_module
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,8 @@ def run_tests(files: Mapping[str, bytes]) -> Report:
     Args:
         files: Files of a policy folder by path, see `source.read_folder`.
     """
-    engine = Engine()
-    engine.set_enable_coverage(True)
-    engine.set_input_json("{}")
-    tests: list[tuple[str, str, int]] = []
+    engine = _engine()
+    tests: dict[str, tuple[Module, list[Rule]]] = {}
     failed: list[Finding] = []
     modules: list[Module] = []
     for path, data in sorted(files.items()):
@@ -51,21 +49,26 @@ def run_tests(files: Mapping[str, bytes]) -> Report:
             continue
         engine.add_policy(path, module.text)
         modules.append(module)
-        if module.is_test:
-            tests += [
-                (path, f"data.{module.package}.{rule.name}", rule.line)
-                for rule in module.rules
-                if rule.name.startswith("test_")
-            ]
+        for rule in module.rules if module.is_test else ():
+            if rule.name.startswith("test_"):
+                tests.setdefault(f"data.{module.package}.{rule.name}", (module, []))[1].append(rule)
     passed = []
-    for path, name, line in sorted(set(tests)):
+    for name, (module, rules) in tests.items():
         problem = _outcome(engine, name)
         if problem is None:
             passed.append(name)
         else:
-            failed.append(Finding(path, line, "test", f"{name} {problem}"))
+            line, where = _stopped(modules, name, module, rules)
+            failed.append(Finding(module.path, line, "test", f"{name} {problem}{where}"))
     covered, missed = _coverage(engine, modules)
     return Report(tuple(passed), tuple(failed), covered, missed)
+
+
+def _engine() -> Engine:
+    engine = Engine()
+    engine.set_enable_coverage(True)
+    engine.set_input_json("{}")
+    return engine
 
 
 def _outcome(engine: Engine, name: str) -> str | None:
@@ -74,6 +77,25 @@ def _outcome(engine: Engine, name: str) -> str | None:
     except RuntimeError as error:
         return "raised: " + " ".join(str(error).partition("Stack backtrace")[0].split())
     return None if result == "true" else "is not true"
+
+
+def _stopped(
+    modules: Sequence[Module], name: str, module: Module, rules: Sequence[Rule]
+) -> tuple[int, str]:
+    """Return the line at which a test that fails stopped, and its text."""
+    alone = _engine()
+    for each in modules:
+        alone.add_policy(each.path, each.text)
+    _outcome(alone, name)
+    files = json.loads(alone.get_coverage_report_as_json())["files"]
+    reached: list[int] = next(
+        (file["covered"] for file in files if file["path"] == module.path), []
+    )
+    # Statements are evaluated in order, and none after the first that does not hold.
+    within = [line for rule in rules for line in reached if rule.line < line <= rule.last_line]
+    if not within:
+        return rules[0].line, ""
+    return max(within), f"; this does not hold: {module.text.splitlines()[max(within) - 1].strip()}"
 
 
 def _coverage(

@@ -6,7 +6,7 @@ In a transcript
     ! ...          is a line of standard error,
     ? 4            is the exit code, 0 without it,
     = exists PATH, = absent PATH, = mode 600 PATH   are claims about files,
-    $FILES, $SCENARIOS, $VECTORS, $BLOBS   are folders,
+    $FILES, $SCENARIOS, $RULES, $VECTORS, $BLOBS, $HOME_   are folders,
 and every other line is one of standard output. `…` stands for any text within a line.
 """
 
@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 PLACES = {
     "FILES": str(HERE / "files"),
     "SCENARIOS": str(HERE.parents[1] / "scenarios"),
+    "RULES": str(HERE.parents[1] / "policies" / "rego"),
     "VECTORS": str(HERE.parent / "vectors"),
 }
 TRANSCRIPTS = sorted(HERE.glob("*.txt"))
@@ -95,7 +96,7 @@ def test_transcript(
     for name in ("DEPA_SERVICE", "DEPA_STACK", "COLUMNS", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
-    places = {**PLACES, "BLOBS": str(tmp_path / "blobs")}
+    places = {**PLACES, "BLOBS": str(tmp_path / "blobs"), "HOME_": str(tmp_path / "home")}
     monkeypatch.setenv("DEPA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DEPA_PASSPHRASE", "correct horse battery")
     for command in parse(path.read_text(encoding="utf-8")):

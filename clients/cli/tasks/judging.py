@@ -12,7 +12,10 @@ from clients.api.answers import BudgetStatus
 from clients.cli.command import Session
 from clients.cli.files import write_new
 from clients.cli.output import Answer
-from clients.cli.tasks.agreement import agreement_facts
+from clients.cli.tasks.agreement import agreement_facts, load_contract
+from clients.cli.tasks.pipelines import read_pipeline
+from clients.cli.tasks.places import Places
+from clients.cli.tasks.reasons import denied, warnings
 from clients.cli.tasks.service import connect
 from contract_service.budget.service import planned_charges
 from policies import accounting
@@ -20,7 +23,7 @@ from policies.decide import Policy
 from policies.facts import BudgetAfter, training_facts
 from policies.parameters import most_parameters
 from policies.wire.contract import Contract
-from policies.wire.decision import Decision, Denied
+from policies.wire.decision import Decision
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import Charge
 
@@ -34,32 +37,80 @@ class Judged:
     decision: Decision
     charges: tuple[Charge, ...]
 
+    @property
+    def epsilon(self) -> float:
+        """The most that a run would cost any data set."""
+        return max((charge.micro_epsilon for charge in self.charges), default=0) / 1e6
+
+
+def dry_run(session: Session, which: str, config: Path | None) -> Answer:
+    """Judge a contract, or a pipeline under it, as if nothing were spent; write nothing.
+
+    Args:
+        session: The command's.
+        which: File or digest of the contract.
+        config: Pipeline, or folder of its parts; None to judge the contract alone.
+
+    Raises:
+        Denied: when the policy says no, with every reason, its place and its remedy.
+    """
+    contract, now, policy = load_contract(session, which), int(time.time()), Policy.embedded()
+    pipeline, epsilon = None, None
+    if config is None:
+        decision = policy.contract(agreement_facts(contract, now=now))
+    else:
+        pipeline = read_pipeline(config, contract=contract.digest(), name=config.stem)
+        judged = judge(pipeline, contract, budgets=(), now=now)
+        decision, epsilon = judged.decision, judged.epsilon
+    places = Places.of(which, contract, config=config, pipeline=pipeline)
+    if not decision.allow:
+        raise denied(decision, policy, places)
+    warned = warnings(decision, policy, places)
+    cost = "" if epsilon is None else f", epsilon {epsilon:g} at most"
+    return Answer(
+        decision.to_json()
+        | {"warnings": [one.to_json() for one in warned]}
+        | ({} if epsilon is None else {"epsilon": epsilon}),
+        "\n".join(
+            [
+                f"{decision.entrypoint} allows it{cost}, policy {decision.policy}",
+                *(f"warning: {one}" for one in warned),
+            ]
+        ),
+    )
+
 
 def check_pipeline(
-    session: Session, pipeline: Pipeline, contract: Contract, *, out: Path | None, offline: bool
+    session: Session,
+    pipeline: Pipeline,
+    contract: Contract,
+    *,
+    places: Places,
+    out: Path | None,
+    offline: bool,
 ) -> Answer:
     """Judge a pipeline; write it out if it is allowed.
 
     Raises:
-        Denied: when the policy says no, with every reason.
+        Denied: when the policy says no, with every reason, its place and its remedy.
     """
     budgets = () if offline else _budgets(session, pipeline, contract)
     judged = judge(pipeline, contract, budgets=budgets, now=int(time.time()))
     if not judged.decision.allow:
-        raise Denied(judged.decision)
+        raise denied(judged.decision, Policy.embedded(), places)
     if out is not None:
         write_new(out, _pretty(pipeline))
-    cost = max((charge.micro_epsilon for charge in judged.charges), default=0) / 1e6
-    warnings = [str(reason) for reason in judged.decision.warnings]
+    cost = judged.epsilon
+    warned = [str(reason) for reason in judged.decision.warnings]
     return Answer(
         {
             "pipeline": pipeline.digest(),
             "policy": judged.decision.policy,
             "epsilon": cost,
             "file": None if out is None else str(out),
-            "warnings": warnings,
+            "warnings": warned,
         },
-        "\n".join([f"allowed: {pipeline.digest()}, epsilon {cost:g} at most", *warnings]),
+        "\n".join([f"allowed: {pipeline.digest()}, epsilon {cost:g} at most", *warned]),
     )
 
 

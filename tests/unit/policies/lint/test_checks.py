@@ -247,7 +247,23 @@ def test_a_rule_that_allows_more_fails_its_test() -> None:
     weaker = files[path].replace(b"> pair.limit.run.microEpsilon", b"> 99000000")
     assert weaker != files[path]
     failed = run_tests({**files, path: weaker}).failed
-    assert {f.message.split(" ", 1)[1] for f in failed} == {"is not true"}
+    assert failed
+    for finding in failed:
+        said = finding.message.split(" ", 1)[1]
+        line = files[finding.path].decode().splitlines()[finding.line - 1]
+        assert said == f"is not true; this does not hold: {line.strip()}"
+
+
+def test_a_test_that_fails_names_the_statement_that_does_not_hold() -> None:
+    files = read_folder(FOLDER)
+    files["depa/lib/broken_test.rego"] = (
+        b"# METADATA\n# title: Broken\npackage depa.lib_test\n\n"
+        b"test_sums if {\n\tx := 1\n\tx == 1\n\tx == 2\n\tx == 3\n}\n"
+    )
+    assert [str(found) for found in run_tests(files).failed] == [
+        "depa/lib/broken_test.rego:8: test: data.depa.lib_test.test_sums is not true; "
+        "this does not hold: x == 2"
+    ]
 
 
 def test_a_test_that_raises_fails() -> None:
