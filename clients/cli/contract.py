@@ -16,6 +16,7 @@ from clients.cli.command import Session, command, new_app
 from clients.cli.errors import Refused
 from clients.cli.files import read_bytes, write_new
 from clients.cli.identity import own_card, read_card
+from clients.cli.imports import contract_import
 from clients.cli.output import Answer
 from clients.cli.tasks.agreement import agreement_facts, describe, load_contract, party_name
 from clients.cli.tasks.confirm import confirm_digest
@@ -74,6 +75,15 @@ def init(
         {"file": str(out), "digest": sha256(draft)},
         f"draft in {out}\n{sha256(draft)}\ncheck it with: depa contract check {out}",
     )
+
+
+command(
+    app,
+    "import",
+    examples="depa contract import DEPA_CONTRACT.json --offer brats_A.offer.json --ccrp c.json "
+    "--unit patient --max-grad-norm 1 --max-steps 1000 --model graph --max-parameters 3000000 "
+    "--minimum-guest-svn 100 --days 90",
+)(contract_import)
 
 
 @command(app, "check", examples="depa contract check contract.json")

@@ -12,6 +12,7 @@ import typer
 from clients.api.answers import RunStatus
 from clients.cli.command import Session, command, new_app
 from clients.cli.errors import Refused, UsageError
+from clients.cli.imports import pipeline_import
 from clients.cli.output import Answer, Output
 from clients.cli.tasks.agreement import load_contract
 from clients.cli.tasks.deploying import deploy_local
@@ -46,6 +47,14 @@ def check(
     pipeline = read_pipeline(config, contract=found.digest(), name=name)
     places = Places.of(contract, found, config=config, pipeline=pipeline)
     return check_pipeline(session, pipeline, found, places=places, out=out, offline=offline)
+
+
+command(
+    app,
+    "import",
+    examples="depa run import pipeline_config.json --contract contract.json "
+    "--shape 1x64x64 --classes 1",
+)(pipeline_import)
 
 
 @command(app, "submit", examples="depa run submit pipeline.json")

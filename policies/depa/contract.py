@@ -7,6 +7,7 @@ what was said, tightened or left out is listed.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ from typing import Any, Literal
 
 from policies.depa.contract_form import DepaContract, DepaDataset, DepaPrivacy
 from policies.depa.form import PLACEHOLDER, Change, Notes, named
-from policies.wire.base import canonical_json
 from policies.wire.constraints import Budget
 from policies.wire.contract import Attestation, Contract, Dataset, Party, SealedFile
 
@@ -98,7 +98,7 @@ class _Import:
         self.notes.settle(DepaContract.kind)
         document = self._document(list(matched.values()), privacy, uses, start, expiry)
         self._say_what_was_given()
-        return Imported(Contract.parse(canonical_json(document)), tuple(self.notes.changes))
+        return Imported(Contract.parse(json.dumps(document).encode()), tuple(self.notes.changes))
 
     def _matched(self) -> dict[int, Dataset]:
         """Return the offered data set of each of DEPA's, by its place."""
@@ -137,9 +137,7 @@ class _Import:
                 continue
             if said != ours:
                 self.notes.refuse(f"{at}/{name}", f"says {said[:200]}, the offer says {ours}")
-        self.notes.change(
-            "given", at, f"id, url, digest, size, units and key are those of {offer.id}"
-        )
+        self.notes.change("given", at, f"the file, its units and its key are those of {offer.id}")
         authority = item.key.properties.authority.endpoint
         if f"https://{authority}" not in self.given.attestation.authorities:
             accepted = ", ".join(self.given.attestation.authorities)
@@ -322,7 +320,7 @@ class _Import:
             "/constraints",
             f"clipping norm at most {given.max_grad_norm:g}, at most {given.max_steps} steps",
         )
-        yield "/constraints", f"budget of {given.runs} whole runs, by this or any consumer"
+        yield "/constraints", f"all consumers together may spend as much as {given.runs} run(s)"
         models = ", ".join(given.models)
         yield "/constraints", f"models {models}, at most {given.max_parameters} parameters"
         yield "/constraints", "no loss or metric of private data leaves"

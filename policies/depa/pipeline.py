@@ -237,9 +237,7 @@ class _Import:
                 "seal them as the contract's base model, or start without (not with onnx)",
             )
             return None
-        self.notes.change(
-            "changed", f"{at}/paths/{read}", f"base model {models[0].id} of the contract"
-        )
+        self.notes.change("changed", f"{at}/paths/{read}", f"base model {models[0].id}")
         return models[0].id
 
     def _dataset(self, train: DepaTrainDl, at: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from policies.depa.pipeline_form import DepaJoinConfig, DepaTrainDl
 from policies.wire.contract import Contract
 
 _MOUNT: Final = re.compile(r"\A/mnt/remote/(?P<folder>[A-Za-z0-9][A-Za-z0-9_-]{0,63})(/|\Z)")
+_NO_DATA: Final = frozenset({"config", "model", "output"})
 _MODEL: Final = re.compile(r"\A/mnt/remote/model/[A-Za-z0-9_-]{1,64}\.(onnx|safetensors)\Z")
 _OUTPUT: Final = re.compile(r"\A/mnt/remote/output/?\Z")
 _SCRATCH: Final = re.compile(r"\A/tmp/[A-Za-z0-9_-]{1,64}/?\Z")
@@ -49,7 +50,7 @@ def input_dataset(train: DepaTrainDl, contract: Contract, *, at: str, notes: Not
     here, path = f"{at}/paths/input_dataset_path", train.paths.input_dataset_path
     found = _MOUNT.match(path)
     datasets = contract.datasets
-    if found is None or ".." in path:
+    if found is None or found["folder"] in _NO_DATA or ".." in path:
         notes.refuse(here, "is not where DEPA mounts data sets")
         return datasets[0].id
     folder = found["folder"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from clients.cli.command import Session
 from clients.cli.files import write_new
 from clients.cli.output import Answer
 from clients.cli.tasks.agreement import agreement_facts, load_contract
-from clients.cli.tasks.pipelines import read_pipeline
+from clients.cli.tasks.pipelines import pretty, read_pipeline
 from clients.cli.tasks.places import Places
 from clients.cli.tasks.reasons import denied, warnings
 from clients.cli.tasks.service import connect
@@ -99,7 +98,7 @@ def check_pipeline(
     if not judged.decision.allow:
         raise denied(judged.decision, Policy.embedded(), places)
     if out is not None:
-        write_new(out, _pretty(pipeline))
+        write_new(out, pretty(pipeline))
     cost = judged.epsilon
     warned = [str(reason) for reason in judged.decision.warnings]
     return Answer(
@@ -153,7 +152,3 @@ def _after(charge: Charge, contract: Contract, budgets: Sequence[BudgetStatus]) 
     # What others have booked is not ours to see in detail; the sum is an upper bound.
     others = max(0, known.overall.micro_epsilon_spent - known.total.micro_epsilon_spent)
     return BudgetAfter(charge.dataset, mine, mine + others)
-
-
-def _pretty(pipeline: Pipeline) -> bytes:
-    return json.dumps(pipeline.to_json(), indent=2, sort_keys=True).encode() + b"\n"

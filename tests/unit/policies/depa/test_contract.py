@@ -52,7 +52,7 @@ def test_everything_that_depa_does_not_say_is_listed() -> None:
         "adjacency add-remove",
         "clipping norm at most 1",
         "at most 1000 steps",
-        "2 whole runs",
+        "as much as 2 run",
         "models graph",
         "launch policies",
         "valid from 2026-05-01",

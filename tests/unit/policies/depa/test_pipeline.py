@@ -209,6 +209,15 @@ def test_a_data_set_that_the_contract_does_not_have_is_refused() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/passwd", "/mnt/remote/output/x", "/mnt/remote/model/x", "/mnt/remote/mnist/../x", "x"],
+)
+def test_data_that_is_not_where_data_sets_are_mounted_is_refused(path: str) -> None:
+    at = "/pipeline/0/config/paths/input_dataset_path"
+    assert refused("mnist", (at, path)) == [f"{at}: is not where DEPA mounts data sets"]
+
+
 def test_pictures_of_two_sides_are_refused() -> None:
     (said, *_) = refused("brats", shape=(64, 64))
     assert said.startswith(f"{TRAIN}/dataset_config: pictures have three sides, got [64, 64]")
