@@ -120,6 +120,14 @@ class Dossier:
         return found[0]
 
 
+def contracts_of(log: VerifiedLog) -> tuple[str, ...]:
+    """Return the digests of the contracts that the statements of a log are about."""
+    prefix = contract_urn("sha256:")
+    subjects = {entry.statement.subject for entry in log.entries}
+    found = (subject.removeprefix(prefix) for subject in subjects if subject.startswith(prefix))
+    return tuple(sorted(f"sha256:{digest}" for digest in found))
+
+
 def read_dossier(log: VerifiedLog, *, contract_digest: str) -> Dossier:
     """Return what a verified log proves about a contract.
 

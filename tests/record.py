@@ -68,6 +68,8 @@ class Record:
     bends: dict[str, Bend] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
     """Steps that are not written."""
+    more: tuple[Callable[[_Writer], None], ...] = ()
+    """Steps that are written after all others."""
     issuers: dict[str, Identity] = field(default_factory=dict)
     """Who signs a document in place of whom it behoves."""
     keys: LogKeys = field(init=False)
@@ -109,7 +111,7 @@ class Record:
         """Write the log and export it."""
         with self._sequencer() as sequencer:
             writer = _Writer(self, sequencer)
-            for step in STEPS:
+            for step in (*STEPS, *self.more):
                 if step.__name__ not in self.left_out:
                     step(writer)
             return sequencer.bundle(
@@ -160,7 +162,7 @@ class _Writer:
         )
         return self.sequencer.register(statement).leaf_hash
 
-    def decide(self, name: str, *, run: str) -> str:
+    def decide(self, name: str, *, run: str, spent: int = 8_000_000) -> str:
         facts = training_facts(
             contract_facts(
                 self.contract,
@@ -173,10 +175,10 @@ class _Writer:
             ),
             self.pipeline,
             parameters=most_parameters(self.pipeline, self.contract),
-            budgets=[BudgetAfter(item.id, 8_000_000, 8_000_000) for item in self.contract.datasets],
+            budgets=[BudgetAfter(item.id, spent, spent) for item in self.contract.datasets],
         )
         decision = Policy.embedded().training(facts)
-        assert decision.allow, decision.reasons
+        assert decision.allow == (spent <= 8_000_000), decision.reasons
         salt = b"s" * 32
         entry = record(
             decision,
@@ -216,6 +218,11 @@ def executed(writer: _Writer) -> None:
 
 def decided(writer: _Writer) -> None:
     writer.decide("dec-training", run=RUN)
+
+
+def refused(writer: _Writer) -> None:
+    """Deny a run for which no budget is left."""
+    writer.decide("dec-refused", run="run-" + "b" * 26, spent=19_000_000)
 
 
 def approved(writer: _Writer) -> None:

@@ -42,6 +42,7 @@ _Folder = Annotated[
     Path | None, typer.Argument(help="Folder of rules; without it, those of this release.")
 ]
 _WHICH = "Version, digest, archive or folder of a bundle."
+_ROOT = "Root fingerprint, if not set."
 
 
 @command(
@@ -110,16 +111,51 @@ def show(
 @command(
     app,
     "diff",
-    examples="depa policy diff 1.0.0 rules/; depa policy diff old.tar.gz new.tar.gz",
+    examples="depa policy diff 1.0.0 rules/; depa policy diff 1.0.0 new.tar.gz --replay case.json",
 )
 def diff(
     session: Session,
     old: Annotated[str, typer.Argument(help=_WHICH, autocompletion=_versions)],
     new: Annotated[str, typer.Argument(help=_WHICH, autocompletion=_versions)],
+    *,
+    replay: Annotated[
+        str | None,
+        typer.Option(help="Make the decisions of this exported file, or contract's digest, again."),
+    ] = None,
+    root: Annotated[str | None, typer.Option(help=_ROOT)] = None,
+) -> Answer | None:
+    """Print what two bundles differ in; with --replay, what that would have changed.
+
+    Ends with 4 if the new bundle allows what the old one denied.
+    """
+    before, after = find_bundle(old), find_bundle(new)
+    if replay is None:
+        return show_difference(before, after)
+    # The ledger's readers take long to load; no other command of this noun needs them.
+    from clients.cli.tasks.replaying import show_impact  # noqa: PLC0415
+
+    show_impact(session, replay, old=before, new=after, root=root)
+    return None
+
+
+@command(
+    app,
+    "replay",
+    examples="depa policy replay 0b1f... --bundle case.json; depa policy replay 0b1f...",
+)
+def replay(
+    session: Session,
+    decision: Annotated[str, typer.Argument(help="Id of the decision.")],
+    *,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Exported file; without it, the service is asked.")
+    ] = None,
+    root: Annotated[str | None, typer.Option(help=_ROOT)] = None,
 ) -> Answer:
-    """Print what two bundles differ in: codes, files, lines."""
-    del session
-    return show_difference(find_bundle(old), find_bundle(new))
+    """Make a decision again from what it was made from; end with 4 if it comes out otherwise."""
+    from clients.cli.tasks.replaying import replay_decision  # noqa: PLC0415
+
+    return replay_decision(session, decision, bundle=bundle, root=root)
 
 
 @command(

@@ -9,11 +9,8 @@ from clients.cli.errors import NotFoundError
 from ledger.bundle import Bundle
 from ledger.verify import VerifiedLog, verify_bundle
 from policies.audit import Finding, audit
-from policies.dossier import read_dossier
+from policies.dossier import contracts_of, read_dossier
 from policies.releases import released
-from policies.wire.contract import contract_urn
-
-_CONTRACT = contract_urn("sha256:")
 
 
 @dataclass(frozen=True)
@@ -36,12 +33,7 @@ def audit_bundle(data: bytes, fingerprint: str) -> Audited:
     """
     bundle = Bundle.parse(data)
     log = verify_bundle(bundle, root_fingerprint=fingerprint, at=int(time.time()))
-    subjects = {entry.statement.subject for entry in log.entries}
-    digests = sorted(
-        "sha256:" + subject.removeprefix(_CONTRACT)
-        for subject in subjects
-        if subject.startswith(_CONTRACT)
-    )
+    digests = contracts_of(log)
     if not digests:
         raise NotFoundError("the bundle is about no contract")
     issuers = {entry.statement.issuer for entry in log.entries}
@@ -57,4 +49,4 @@ def audit_bundle(data: bytes, fingerprint: str) -> Audited:
     ]
     for digest in digests:
         findings += audit(read_dossier(log, contract_digest=digest), policies=released())
-    return Audited(log, tuple(digests), tuple(findings))
+    return Audited(log, digests, tuple(findings))

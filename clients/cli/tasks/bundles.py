@@ -10,6 +10,7 @@ from clients.cli.errors import NotFoundError
 from clients.cli.files import read_bytes
 from policies.bundle import MAX_ARCHIVE_BYTES, Bundle, build, load_bundle, parse
 from policies.lint import read_folder
+from policies.releases import released
 
 SHIPPED: Final = Path(policies.__file__).parent / "rego"
 """Folder of the rules, with their tests."""
@@ -43,8 +44,10 @@ def build_folder(folder: Path | None) -> Bundle:
 
 
 def known_bundles() -> tuple[Bundle, ...]:
-    """Return every bundle that this release carries, the shipped one first."""
-    return (load_bundle(),)
+    """Return every bundle that this release carries, the shipped one first, then by version."""
+    shipped = load_bundle()
+    others = [bundle for bundle in released().values() if bundle.digest != shipped.digest]
+    return (shipped, *sorted(others, key=lambda bundle: bundle.version))
 
 
 def read_bundle(path: Path) -> Bundle:
