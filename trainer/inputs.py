@@ -14,8 +14,10 @@ from policies.agreement import Agreement
 from policies.parameters import most_parameters
 from policies.wire.contract import Dataset
 from policies.wire.pipeline import SlicesDataset
+from policies.wire.tables import TableDataset, TableJoinConfig
 from trainer.data.errors import DataError
 from trainer.data.join import DirectoryJoin, Joinable, open_dataset
+from trainer.data.rows import open_tables
 from trainer.models.factory import BaseModel, build_model, read_base_model
 from trainer.sealed.dataset import unseal
 from trainer.sealed.keys import OpeningKek
@@ -71,13 +73,18 @@ def open_inputs(agreement: Agreement, *, keks: Mapping[str, OpeningKek], scratch
 
 
 def _units(agreement: Agreement, scratch: Path) -> Joinable:
+    join, dataset = agreement.pipeline.join, agreement.pipeline.train.dataset
+    if isinstance(join, TableJoinConfig) and isinstance(dataset, TableDataset):
+        items = [item for item in agreement.contract.datasets if item.id in join.datasets]
+        folders = {item.id: scratch / item.id for item in items}
+        return open_tables(items, folders, join=join, dataset=dataset)
     opened: dict[str, Joinable] = {}
     for name in agreement.pipeline.datasets:
         item = agreement.contract.dataset(name)
         if item is None:
             raise DataError(f"{name} is no data set of the contract")
         opened[name] = _dataset(item, scratch / name)
-    units: Joinable = DirectoryJoin(opened) if agreement.pipeline.join else opened.popitem()[1]
+    units: Joinable = DirectoryJoin(opened) if join else opened.popitem()[1]
     _fits(agreement, units)
     return units
 

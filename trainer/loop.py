@@ -119,7 +119,9 @@ class _Fit:
         self._agreed, self._streams = agreed, streams
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._ledger = _Ledger(agreed)
-        self._rate = agreed.sampling_rate if agreed else min(1.0, config.batch_size / len(units))
+        self._rate = (
+            agreed.sampling_rate if agreed else min(1.0, config.batch_size / max(1, len(units)))
+        )
         self._optimizer = build_optimizer(config.optimizer, self._parameters)
         self._scheduler = build_scheduler(config.scheduler, self._optimizer, steps=config.steps)
         self.averager = Averager(config.averaging, steps=config.steps)

@@ -20,7 +20,7 @@ from clients.cli.output import Answer
 from clients.cli.tasks.kek import KekKind, own_kek
 from clients.cli.tasks.offer import Offer, read_offer
 from policies.wire.contract import Dataset, KeyRef, SealedFile
-from trainer.data.manifest import Manifest, read_manifest
+from trainer.data.manifest import Manifest, TableManifest, read_manifest
 from trainer.sealed import SealedBlob, seal
 
 app = new_app("Preprocess, seal and upload a data set.")
@@ -83,6 +83,28 @@ def preprocess(
             "refused": [{"patient": r.patient, "reason": r.reason} for r in report.refused],
         },
         f"{out}: {len(patients)} patients, {slices} slices, {len(report.refused)} volumes left out",
+    )
+
+
+@command(app, "table", examples="depa data table visits.csv visits/ --unit-key person")
+def table_(
+    session: Session,
+    source: Annotated[Path, typer.Argument(help="CSV file with a header, or Parquet file.")],
+    out: Annotated[Path, typer.Argument(help="Folder to create.")],
+    *,
+    unit_key: Annotated[str, typer.Option(help="Column that says whose row it is.")],
+    text: Annotated[list[str] | None, typer.Option(help="Column to keep as text.")] = None,
+) -> Answer:
+    """Turn a table into a folder to seal; the schema that it prints becomes public."""
+    from trainer.data.tables import write_table  # noqa: PLC0415 - takes a while to load
+
+    manifest = write_table(source, out, unit_key=unit_key, text=text or ())
+    columns = {column.name: column.type for column in manifest.table.columns}
+    session.out.note("names and types of the columns will stand in the contract")
+    listed = "\n".join(f"  {name}: {kind}" for name, kind in columns.items())
+    return Answer(
+        {"folder": str(out), "units": manifest.units, "unitKey": unit_key, "columns": columns},
+        f"{out}: {manifest.units} people by {unit_key}, {len(columns)} columns\n{listed}",
     )
 
 
@@ -157,11 +179,18 @@ def upload(
 
 def _units(source: Path) -> int:
     manifest = read_manifest(source)
+    if isinstance(manifest, TableManifest):
+        # Only tables need a database, which takes a while to load.
+        from trainer.data.tables import check_table  # noqa: PLC0415
+
+        check_table(source)
     return len(manifest.patients) if isinstance(manifest, Manifest) else manifest.units
 
 
 def _dataset(file: SealedFile, source: Path, units: int) -> Dataset:
-    return Dataset(**dict(file), units=units, format=read_manifest(source).layout)
+    manifest = read_manifest(source)
+    table = manifest.table if isinstance(manifest, TableManifest) else None
+    return Dataset(**dict(file), units=units, format=manifest.layout, table=table)
 
 
 def _sealed_answer(blob: SealedBlob, offer: Path, units: int | None) -> Answer:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from policies.wire.base import Document, Slug, Wire, load_json
+from policies.wire.tables import TableSchema
 from trainer.data.errors import DataError
 
 MANIFEST = "dataset.json"
@@ -58,7 +59,17 @@ class ArraysManifest(Document):
     classes: int = Field(ge=2, le=100_000)
 
 
-def read_manifest(folder: Path) -> Manifest | ArraysManifest:
+class TableManifest(Document):
+    """A folder with one table; all rows with one key are a privacy unit."""
+
+    kind: ClassVar[str] = "data set"
+    version: Literal[1] = 1
+    layout: Literal["table"] = "table"
+    units: int = Field(ge=1, le=100_000_000)
+    table: TableSchema
+
+
+def read_manifest(folder: Path) -> Manifest | ArraysManifest | TableManifest:
     """Read a data set folder's manifest.
 
     Raises:
@@ -73,4 +84,6 @@ def read_manifest(folder: Path) -> Manifest | ArraysManifest:
     value = load_json(data, kind="data set", limit=MAX_MANIFEST_BYTES)
     if isinstance(value, dict) and value.get("layout") == "arrays":
         return ArraysManifest.from_json(value)
+    if isinstance(value, dict) and value.get("layout") == "table":
+        return TableManifest.from_json(value)
     return Manifest.from_json(value)

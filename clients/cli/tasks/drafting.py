@@ -83,8 +83,13 @@ def _fill_files(draft: dict[str, Any], inputs: DraftInputs) -> None:
     draft["tdps"] = _providers(inputs.offers)
     constraints = draft["constraints"]
     for field in ("privacy", "dataUse"):
-        terms = constraints[field][0]
-        constraints[field] = [{**terms, "dataset": dataset["id"]} for dataset in datasets]
+        constraints[field] = [_terms(constraints[field], dataset["id"]) for dataset in datasets]
+
+
+def _terms(templates: list[dict[str, Any]], dataset: str) -> dict[str, Any]:
+    """Return the template's terms for a data set: its own, or else the first."""
+    own = [terms for terms in templates if terms.get("dataset") == dataset]
+    return {**(own or templates)[0], "dataset": dataset}
 
 
 def _providers(offers: Sequence[Offer]) -> list[dict[str, Any]]:

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from policies.errors import DocumentError
 from policies.population import most_units
+from policies.wire.constraints import DataUse
 from policies.wire.contract import Contract
 from policies.wire.pipeline import Pipeline, consolidate
 from policies.wire.stages import NOT_OFFERED
-from policies.wire.tables import TableJoinConfig
+from policies.wire.tables import TableDataset, TableJoinConfig, unread
 from tests.tables import join_json, table_train_json, tables_contract, tables_pipeline
 from tests.unit.policies.good import change
 
@@ -179,3 +182,14 @@ def test_a_stage_that_people_ask_for_is_refused_with_what_to_use(name: str) -> N
 
 def test_a_name_of_a_stage_is_not_repeated_at_length() -> None:
     assert len(pipeline_refusal("/pipeline/0/name", "x" * 10_000)) < 400
+
+
+def test_the_examples_of_the_how_to_are_documents() -> None:
+    page = Path(__file__).parents[4] / "docs" / "how-to" / "train-on-tables.md"
+    terms, join, dataset = re.findall(r"```json\n(.*?)```", page.read_text(), re.DOTALL)
+    use = DataUse.model_validate_json(terms, by_alias=True)
+    joined = TableJoinConfig.model_validate_json(join, by_alias=True)
+    read = TableDataset.model_validate(json.loads(dataset)["dataset"], strict=False)
+    assert use.columns == joined.tables[0].columns
+    assert list(unread(joined, read)) == []
+    assert read.shape == (6,)

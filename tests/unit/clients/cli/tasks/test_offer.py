@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from clients.cli.errors import UsageError
-from clients.cli.tasks.drafting import _providers
+from clients.cli.tasks.drafting import _providers, _terms
 from clients.cli.tasks.offer import Offer
 from policies.errors import DocumentError
 
@@ -48,3 +48,9 @@ def test_a_party_with_two_names_is_refused() -> None:
 def test_a_party_with_two_data_sets_is_named_once() -> None:
     offers = [Offer.from_json(offer()), Offer.from_json(offer())]
     assert _providers(offers) == [{"id": HOSPITAL, "name": "A"}]
+
+
+def test_a_template_may_have_terms_for_each_data_set() -> None:
+    templates = [{"dataset": "$DATASET", "join": False}, {"dataset": "visits", "join": True}]
+    assert _terms(templates, "visits") == {"dataset": "visits", "join": True}
+    assert _terms(templates, "brats-a") == {"dataset": "brats-a", "join": False}
