@@ -7,8 +7,9 @@
 * references      `data` leads to a rule of the bundle, by a written name; OPA would take anything
                   else for a document that somebody may load beside the bundle
 * entrypoints     one `decision` a package, with a title and `scope: document`; it answers `allow`,
-                  `deny`, `warn` and whose answer it is; `allow` is false by default and true for
-                  one cause only: no denial, and a positive `complete`
+                  `reasons`, `warnings` and whose answer it is; `allow` is false by default and true
+                  for one cause only: a positive `complete`, and no denial; no rule but `complete`
+                  meets facts that are not
 * defaults        nothing is true by default
 * unused          every rule and function is used
 * tests           every package has tests, which stand in files of their own, each under one name
@@ -30,11 +31,15 @@ _ROOTS: Final = frozenset({"decision", "deny", "warn", "allow"})
 _INDENTED: Final = re.compile(r"\t* +\S")
 _ANSWERS: Final = {
     "allow": "allow",
-    "reasons": "deny",
-    "warnings": "warn",
+    "reasons": "reasons",
+    "warnings": "warnings",
     "policy": "data.depa.lib.identity",
 }
-_ALLOWING: Final = ["count(deny) == 0", "complete"]
+_ALLOWING: Final = ["complete", "count(deny) == 0"]
+_GUARDED: Final = {
+    "reasons": ["reasons := deny if complete", "reasons := incomplete if not complete"],
+    "warnings": ["warnings := {warning | complete; some warning in warn}"],
+}
 _MARK: Final = "# entrypoint: true"
 
 
@@ -150,11 +155,27 @@ def entrypoints(modules: Sequence[Module]) -> Iterator[Finding]:
                 named = ", ".join(f"{key}: {name}" for key, name in _ANSWERS.items())
                 message = f"decision is not {{{named}}}"
                 yield Finding(module.path, rule.line, "entrypoints", message)
+        yield from _guards(path, own)
         causes = [(m, r) for m, r in own if r.name == "allow" and "Spec" in r.node]
         for number, (module, rule) in enumerate(causes):
             if number or _statements(module, rule) != [_ALLOWING]:
                 message = f"allow has another cause than {' and '.join(_ALLOWING)}"
                 yield Finding(module.path, rule.line, "entrypoints", message)
+
+
+def _guards(path: str, own: Sequence[tuple[Module, Rule]]) -> Iterator[Finding]:
+    for field, expected in _GUARDED.items():
+        texts = [
+            (m, r, slice_of(m.text, r.node["Spec"]["span"]) if "Spec" in r.node else "")
+            for m, r in own
+            if r.name == field
+        ]
+        message = f"{field} is not {' and '.join(f'`{text}`' for text in expected)}"
+        for module, rule, text in texts:
+            if text not in expected:
+                yield Finding(module.path, rule.line, "entrypoints", message)
+        if not {text for _, _, text in texts} >= set(expected):
+            yield Finding(path, 1, "entrypoints", message)
 
 
 def _answers(rule: Rule) -> bool:

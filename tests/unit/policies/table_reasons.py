@@ -30,7 +30,11 @@ DENIED: list[tuple[str, str, list[Change]]] = [
     ("training", "JOIN_NOT_BY_UNIT", [(f"{STAGE}/tables/1/keys/0", ...)]),
     ("training", "ROWS_PER_UNIT_EXCEEDED", [(f"{USE}/maxRowsPerUnit", 3)]),
     ("training", "STAGE_INPUT_DIFFERS", [(f"{STAGE}/tables/1", ...)]),
-    ("training", "STAGE_ORDER", [("/pipeline/stages/-", {"path": "/x", "name": "TableJoin"})]),
+    (
+        "training",
+        "STAGE_ORDER",
+        [("/pipeline/stages/-", {"path": "/x", "name": "DirectoryJoin", "datasets": []})],
+    ),
     ("training", "TABLE_EXPECTED", [(TABLE, ...), (USE, ...)]),
     ("training", "TABLE_STAGE_MISSING", [(f"{STAGE}/name", "DirectoryJoin")]),
 ]

@@ -12,17 +12,23 @@ import data.depa.lib
 # title: Decision about a release of keys
 # entrypoint: true
 # scope: document
-decision := {"allow": allow, "reasons": deny, "warnings": warn, "policy": data.depa.lib.identity}
+decision := {"allow": allow, "reasons": reasons, "warnings": warnings, "policy": data.depa.lib.identity}
 
 default allow := false
 
 allow if {
-	count(deny) == 0
 	complete
+	count(deny) == 0
 }
 
-deny contains lib.reason("FACTS_INCOMPLETE", "", msg) if {
-	not complete
+# Facts that lack a field are not judged: no rule meets a value of a type that it does not expect.
+reasons := deny if complete
+
+reasons := incomplete if not complete
+
+warnings := {warning | complete; some warning in warn}
+
+incomplete contains lib.reason("FACTS_INCOMPLETE", "", msg) if {
 	msg := "expected complete facts about a release; a field is missing or of another type"
 }
 
