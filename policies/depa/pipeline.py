@@ -30,6 +30,7 @@ from policies.errors import DocumentError, Problem
 from policies.wire.base import load_json
 from policies.wire.contract import Contract
 from policies.wire.pipeline import Pipeline
+from policies.wire.stages import NOT_OFFERED
 
 _METRICS: Final[Mapping[str, tuple[str, ...]]] = {
     "accuracy": ("accuracy",),
@@ -54,15 +55,10 @@ _OTHER_METRICS: Final = frozenset(
     }
 )
 """What DEPA computes and we do not."""
+_AVERAGES: Final = ("binary", "macro", "micro", "weighted")
 _LARGEST_DELTA: Final = 0.01
 """The largest that DEPA's own contracts grant; a larger one is no claim of privacy at all."""
 _STAGES: Final = ("DirectoryJoin", "Train_DL")
-_NOT_OFFERED: Final[Mapping[str, str]] = {
-    "FeatureEnggCustom": "it runs a program of the consumer's on private data",
-    "LLM_Finetune": "language models are not trained here",
-    "SparkJoin": "tables are not imported; write the join as a pipeline of this system",
-    "Train_XGB": "boosted trees are not trained here; describe a network instead",
-}
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ def _unknown_stages(value: object) -> Iterator[Problem]:
     for index, stage in enumerate(stages if isinstance(stages, list) else ()):
         name = stage.get("name") if isinstance(stage, dict) else None
         if isinstance(name, str) and name not in _STAGES:
-            why = _NOT_OFFERED.get(name, f"offered are {' and '.join(_STAGES)}")
+            why = NOT_OFFERED.get(name, f"offered are {' and '.join(_STAGES)}")
             yield Problem(f"/pipeline/{index}/name", f"stage {name[:60]!r} is not offered", why)
 
 
@@ -222,10 +218,10 @@ class _Import:
         if not onnx:
             read, ignored = ignored, read
         if paths[ignored]:
-            self.notes.refuse(
+            self.notes.change(
+                "dropped",
                 f"{at}/paths/{ignored}",
-                f"is not read for a model of type {train.model_type}",
-                f"say {read}, or leave it out",
+                f"is not read for a model of type {train.model_type}, nor is it by DEPA",
             )
         if not paths[read] and not onnx:
             return None
@@ -292,11 +288,12 @@ class _Import:
 
     def _metric_params(self, metric: DepaMetric, train: DepaTrainDl, at: str) -> None:
         for name, value in metric.params.items():
-            wanted = {"threshold": train.threshold, "average": "macro"}.get(name)
-            if wanted is None or value != wanted:
-                self.notes.refuse(
-                    f"{at}/params/{name}", "has another value than the one of all metrics"
-                )
+            here = f"{at}/params/{name}"
+            if name == "average" and value in _AVERAGES:
+                if value != "macro":
+                    self.notes.change("changed", here, "the mean over classes is taken")
+            elif name != "threshold" or value != train.threshold:
+                self.notes.refuse(here, "is not offered; there is one threshold for all metrics")
 
     def _steps(self, train: DepaTrainDl, datasets: Sequence[str], at: str) -> int:
         units = sum(item.units for item in self.given.contract.datasets if item.id in datasets)

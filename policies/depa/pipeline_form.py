@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from policies.depa.form import Count, DepaPart, Number, Text
 from policies.errors import DocumentError
@@ -126,7 +126,7 @@ class DepaTrainDl(DepaPart):
     model_type: Literal["onnx", "safetensors"]
     is_private: bool
     privacy_params: DepaPrivacyParams | None = None
-    device: Text = "cpu"
+    device: Annotated[str, StringConstraints(pattern=r"\A(cpu|mps|cuda(:[0-9])?)\z")] = "cpu"
     batch_size: Count
     optimizer: DepaNamed
     scheduler: DepaNamed | None = None

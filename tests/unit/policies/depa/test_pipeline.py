@@ -14,6 +14,26 @@ from tests.unit.policies.good import change
 TRAIN = "/pipeline/1/config"
 LOSS = f"{TRAIN}/loss_config"
 NETWORK = f"{TRAIN}/model_config"
+CLASSIFIER = {
+    "layers": {
+        "conv": {
+            "class": "nn.Conv2d",
+            "params": {"in_channels": 1, "out_channels": 6, "kernel_size": [5, 5]},
+        },
+        "pool": {"class": "nn.MaxPool2d", "params": {"kernel_size": 2, "stride": 2}},
+        "fc": {"class": "torch.nn.Linear", "params": {"in_features": 216, "out_features": 10}},
+    },
+    "input": ["x"],
+    "forward": [
+        {"ops": ["conv", "F.relu", "pool"], "input": ["x"], "output": "x1"},
+        {
+            "ops": ["pool", ["torch.flatten", {"start_dim": 1}], "fc"],
+            "input": ["x1"],
+            "output": "x2",
+        },
+    ],
+    "output": ["x2"],
+}
 
 
 def bent(scenario: str, *changes: tuple[str, Any]) -> dict[str, Any]:
@@ -149,7 +169,9 @@ def test_an_epsilon_is_never_changed() -> None:
         (f"{TRAIN}/paths/trained_model_output_path", "/mnt/remote/brats_A", None),
         (f"{TRAIN}/paths/saved_weights_path", "/mnt/remote/brats_A/raw.safetensors", None),
         (f"{TRAIN}/paths/saved_weights_path", "/mnt/remote/model/../brats_A/x.onnx", None),
-        (f"{TRAIN}/paths/base_model_path", "/mnt/remote/model/model.onnx", None),
+        (f"{TRAIN}/paths/base_model_path", "/mnt/remote/brats_A/model.onnx", None),
+        (f"{TRAIN}/device", "torch.os.system", None),
+        (f"{TRAIN}/metrics/0/params/average", "os.system", None),
         (f"{TRAIN}/paths/input_dataset_path", "/mnt/remote/brats_A", None),
         (f"{TRAIN}/paths/extra_output", "/srv", None),
         (f"{TRAIN}/dataset_config/script", "prepare.py", None),
@@ -239,6 +261,25 @@ def test_a_network_that_couples_a_batch_is_read_and_named() -> None:
     model = imported_pipeline("brats", source).pipeline.train.model
     assert isinstance(model, GraphModel)
     assert "bottleneck.norm1 (BatchNorm2d)" in model.coupled
+
+
+def test_a_classifier_of_many_layers_comes_over() -> None:
+    source = bent(
+        "mnist",
+        ("/pipeline/0/config/model_type", "safetensors"),
+        ("/pipeline/0/config/paths/base_model_path", "/mnt/remote/model/model.safetensors"),
+        ("/pipeline/0/config/model_config", CLASSIFIER),
+        ("/pipeline/0/config/loss_config", {"class": "nn.CrossEntropyLoss", "params": {}}),
+        ("/pipeline/0/config/scheduler", None),
+        ("/pipeline/0/config/metrics", [{"name": "f1_score", "params": {"average": "micro"}}]),
+    )
+    found = imported_pipeline("mnist", source)
+    train = found.pipeline.train
+    assert isinstance(train.model, GraphModel)
+    assert (train.base_weights, train.scheduler, train.metrics) == (None, None, ("f1_score",))
+    listed = " ".join(map(str, found.changes))
+    assert "base_model_path: is not read for a model of type safetensors" in listed
+    assert "params/average: the mean over classes is taken" in listed
 
 
 def test_a_configuration_of_depa_is_told_from_one_of_ours() -> None:
