@@ -17,7 +17,13 @@ from clients.cli.files import read_bytes, write_new
 from clients.cli.identity import Card, own_card, read_card
 from clients.cli.output import Answer
 from clients.cli.tasks.agreement import load_contract
-from clients.cli.tasks.importing import attestation_terms, parse_shape, run_budget
+from clients.cli.tasks.importing import (
+    attestation_terms,
+    parse_shape,
+    read_table,
+    read_table_terms,
+    run_budget,
+)
 from clients.cli.tasks.offer import Offer, read_offer
 from clients.cli.tasks.pipelines import pretty
 from policies.bundle import load_bundle
@@ -74,6 +80,9 @@ def contract_import(
     ] = None,
     epsilon: Annotated[float | None, typer.Option(help="A run's, where DEPA has none.")] = None,
     delta: Annotated[float | None, typer.Option(help="A run's, where DEPA has none.")] = None,
+    table_terms: Annotated[
+        Path | None, typer.Option(help="File: what is lent of each table.")
+    ] = None,
     authority: Annotated[list[str] | None, typer.Option(help="Attestation authority.")] = None,
     host_data: Annotated[list[str] | None, typer.Option(help="SHA-256 of a launch policy.")] = None,
     max_token_age: Annotated[int, typer.Option(help="Seconds that evidence is good for.")] = 600,
@@ -117,6 +126,7 @@ def contract_import(
             max_token_age=max_token_age,
         ),
         policy={"id": "depa", "version": bundle.version, "digest": bundle.digest},
+        tables=read_table_terms(table_terms),
         open_data=frozenset(open_data or ()),
         unlimited=run_budget(epsilon, delta),
     )
@@ -135,8 +145,18 @@ def pipeline_import(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="DEPA's pipeline_config.json.")],
     *,
     contract: Annotated[str, typer.Option(help="Digest of the contract, or its file.")],
-    shape: Annotated[str, typer.Option(help="Of a sample, such as 1x64x64: channels first.")],
-    classes: Annotated[int, typer.Option(help="Classes, or channels of a mask.", min=1)],
+    shape: Annotated[
+        str | None, typer.Option(help="Of a sample, such as 1x64x64: channels first.")
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="Classes, or channels of a mask.", min=1)
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="File: features and target taken of joined tables.")
+    ] = None,
+    max_rows_per_unit: Annotated[
+        int, typer.Option(help="Rows of a unit that a join keeps.", min=1, max=64)
+    ] = 1,
     samples_per_unit: Annotated[
         int, typer.Option(help="Samples of a unit in a step.", min=1, max=64)
     ] = 1,
@@ -153,8 +173,10 @@ def pipeline_import(
     given = PipelineGiven(
         contract=agreed,
         name=name,
-        shape=parse_shape(shape),
+        shape=None if shape is None else parse_shape(shape),
         classes=classes,
+        table=read_table(table),
+        max_rows_per_unit=max_rows_per_unit,
         samples_per_unit=samples_per_unit,
     )
     found = import_pipeline(read_bytes(source, what="DEPA pipeline"), given)

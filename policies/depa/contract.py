@@ -19,6 +19,7 @@ from policies.depa.contract_form import DepaContract, DepaDataset, DepaPrivacy
 from policies.depa.form import PLACEHOLDER, Change, Notes, named
 from policies.wire.constraints import Budget
 from policies.wire.contract import Attestation, Contract, Dataset, Party, SealedFile
+from policies.wire.tables import TableTerms
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Given:
     attestation: Attestation
     policy: Mapping[str, str]
     """Id, version and digest."""
+    tables: Mapping[str, TableTerms] = field(default_factory=dict)
+    """What may be done with the columns of each offered table, by its id."""
     open_data: frozenset[str] = frozenset()
     """Ids (DEPA's or ours) of data sets that may be read without differential privacy."""
     unlimited: Budget | None = None
@@ -247,7 +250,22 @@ class _Import:
             "dataset": dataset.id,
             "join": len(self.source.datasets) > 1,
             "privateOnly": not is_open,
+            **self._columns(index, dataset),
         }
+
+    def _columns(self, index: int, dataset: Dataset) -> dict[str, Any]:
+        terms = self.given.tables.get(dataset.id)
+        if terms is not None:
+            granted = ", ".join(terms.columns or ())
+            self.notes.change("given", f"/datasets/{index}", f"columns {granted[:500]} are lent")
+            return terms.to_json()
+        if dataset.table is not None:
+            self.notes.refuse(
+                f"/datasets/{index}",
+                "is a table, and the contract does not say which of its columns are lent",
+                "give --table-terms",
+            )
+        return {}
 
     def _window(self) -> tuple[datetime, datetime]:
         expiry = self.given.expiry_time

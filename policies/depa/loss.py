@@ -51,6 +51,10 @@ _KEPT: Final[Mapping[str, Mapping[str, str]]] = {
     "SmoothL1Loss": {"beta": "beta"},
     "Exp": {"input": "input"},
 }
+_LOGITS: Final = (
+    "take BCEWithLogitsLoss for masks or CrossEntropyLoss for classes, and leave the sigmoid out"
+)
+_HINTS: Final = {"nn.BCELoss": _LOGITS, "torch.nn.BCELoss": _LOGITS}
 _SMOOTH: Final = 1e-5
 """What MONAI adds above and below the line."""
 
@@ -83,10 +87,8 @@ class _Loss:
         name = _NAMES.get(said) if isinstance(said, str) else None
         params = loss.get("params", {})
         if name is None or not isinstance(params, dict):
-            offered = ", ".join(sorted(_NAMES))
-            self._refuse(
-                f"{at}/class", f"{str(said)[:100]!r} is not offered", f"offered are {offered}"
-            )
+            hint = _HINTS.get(str(said), f"offered are {', '.join(sorted(_NAMES))}")
+            self._refuse(f"{at}/class", f"{str(said)[:100]!r} is not offered", hint)
             return {}
         return {"class": name, "params": self._params(name, params, f"{at}/params")}
 

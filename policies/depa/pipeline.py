@@ -18,19 +18,24 @@ from policies.depa.network import KIND, graph_of
 from policies.depa.pipeline_form import (
     DepaDirectory,
     DepaJoin,
-    DepaJoinConfig,
     DepaMetric,
     DepaPipeline,
+    DepaStage,
+    DepaTableJoin,
+    DepaTabular,
+    DepaTrain,
     DepaTrainDl,
 )
 from policies.depa.places import check_paths, input_dataset, joined_datasets
 from policies.depa.pointers import depa_pointer
 from policies.depa.schedule import optimizer_of, scheduler_of
+from policies.depa.table_join import table_join
 from policies.errors import DocumentError, Problem
 from policies.wire.base import load_json
 from policies.wire.contract import Contract
 from policies.wire.pipeline import Pipeline
 from policies.wire.stages import NOT_OFFERED
+from policies.wire.tables import TableDataset
 
 _METRICS: Final[Mapping[str, tuple[str, ...]]] = {
     "accuracy": ("accuracy",),
@@ -58,7 +63,7 @@ _OTHER_METRICS: Final = frozenset(
 _AVERAGES: Final = ("binary", "macro", "micro", "weighted")
 _LARGEST_DELTA: Final = 0.01
 """The largest that DEPA's own contracts grant; a larger one is no claim of privacy at all."""
-_STAGES: Final = ("DirectoryJoin", "Train_DL")
+_STAGES: Final = ("DirectoryJoin", "SparkJoin", "Train_DL")
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,14 @@ class PipelineGiven:
 
     contract: Contract
     name: str
-    shape: tuple[int, ...]
-    """Of one sample: channels, height and width of a picture."""
-    classes: int
-    """Classes, or mask channels."""
+    shape: tuple[int, ...] | None = None
+    """Of one sample: channels, height and width of a picture; a table's follows from `table`."""
+    classes: int | None = None
+    """Classes, or mask channels; a table's follow from `table`."""
+    table: TableDataset | None = None
+    """What training takes of joined tables."""
     samples_per_unit: int = 1
+    max_rows_per_unit: int = 1
 
 
 @dataclass(frozen=True)
@@ -121,15 +129,12 @@ class _Import:
     def run(self) -> ImportedPipeline:
         stages = self.source.pipeline
         names = [stage.name for stage in stages]
-        if names not in (["Train_DL"], ["DirectoryJoin", "Train_DL"]):
-            hint = "expected Train_DL, or DirectoryJoin and then Train_DL"
+        *before, last = stages
+        if not isinstance(last, DepaTrain) or any(isinstance(one, DepaTrain) for one in before):
+            hint = "expected Train_DL, alone or after one join"
             raise DocumentError(KIND, [Problem("/pipeline", f"stages are {names}", hint)])
-        join = stages[0].config if isinstance(stages[0], DepaJoin) else None
-        train = stages[-1].config
-        if isinstance(train, DepaJoinConfig):
-            raise TypeError("the last stage is a join")
-        at = f"/pipeline/{len(stages) - 1}/config"
-        document = self._document(join, train, at)
+        at = f"/pipeline/{len(before)}/config"
+        document = self._document(before[0] if before else None, last.config, at)
         self.notes.settle(KIND)
         try:
             pipeline = Pipeline.from_json(document)
@@ -140,27 +145,43 @@ class _Import:
             ) from None
         return ImportedPipeline(pipeline, tuple(self.notes.changes))
 
-    def _document(self, join: DepaJoinConfig | None, train: DepaTrainDl, at: str) -> dict[str, Any]:
+    def _document(self, join: DepaStage | None, train: DepaTrainDl, at: str) -> dict[str, Any]:
         config = self._train(train, at)
-        contract, notes = self.given.contract, self.notes
-        check_paths(join, train, at=at, notes=notes)
-        stages: list[dict[str, Any]] = []
+        stages = self._joins(join, train, at)
         if join is None:
-            config["input"] = input_dataset(train, contract, at=at, notes=notes)
-            datasets: Sequence[str] = (config["input"],)
-        else:
-            datasets = joined_datasets(join, contract, notes=notes)
-            stages.append({"name": "DirectoryJoin", "config": {"datasets": list(datasets)}})
-        config["steps"] = self._steps(train, datasets, at)
+            config["input"] = input_dataset(train, self.given.contract, at=at, notes=self.notes)
+        stages.append({"name": "Train_DL", "config": config})
+        datasets = _datasets(stages)
+        config["steps"] = self._steps(train, datasets, at, tables=isinstance(join, DepaTableJoin))
         if train.privacy_params is not None:
             config["privacyParams"] = self._privacy(train, datasets, at)
-        stages.append({"name": "Train_DL", "config": config})
         return {
             "version": "1.0",
             "contract": self.given.contract.digest(),
             "name": self.given.name,
             "pipeline": stages,
         }
+
+    def _joins(self, join: DepaStage | None, train: DepaTrainDl, at: str) -> list[dict[str, Any]]:
+        """Return the stages before training."""
+        given, notes = self.given, self.notes
+        match join:
+            case DepaJoin(config=folders):
+                check_paths(folders.joined_dataset, train, at=at, notes=notes)
+                ids = joined_datasets(folders, given.contract, notes=notes)
+                return [{"name": "DirectoryJoin", "config": {"datasets": list(ids)}}]
+            case DepaTableJoin(config=tables):
+                check_paths(tables.joined_dataset.joined_dataset, train, at=at, notes=notes)
+                config = table_join(
+                    tables,
+                    given.contract,
+                    given.table,
+                    max_rows_per_unit=given.max_rows_per_unit,
+                    notes=notes,
+                )
+                return [{"name": "TableJoin", "config": config}]
+        check_paths(None, train, at=at, notes=notes)
+        return []
 
     def _train(self, train: DepaTrainDl, at: str) -> dict[str, Any]:
         """Return the training stage but for its data, steps and privacy."""
@@ -236,35 +257,47 @@ class _Import:
         self.notes.change("changed", f"{at}/paths/{read}", f"base model {models[0].id}")
         return models[0].id
 
-    def _dataset(self, train: DepaTrainDl, at: str) -> dict[str, Any]:
-        shape = self.given.shape
-        self.notes.change(
-            "given",
-            f"{at}/dataset_config",
-            f"samples of {list(shape)}, {self.given.classes} classes",
-        )
-        self.notes.change(
-            "dropped",
-            f"{at}/dataset_config",
-            "files are read and prepared before sealing, by the provider",
-        )
+    def _dataset(self, train: DepaTrainDl, at: str) -> dict[str, Any] | None:
+        said, here = train.dataset_config, f"{at}/dataset_config"
         self.notes.change(
             "changed",
-            f"{at}/dataset_config/splits",
+            f"{here}/splits",
             "all units train; the consumer tests on public data of its own",
         )
-        if not isinstance(train.dataset_config, DepaDirectory):
-            return {"kind": "arrays", "shape": list(shape), "classes": self.given.classes}
+        if isinstance(said, DepaTabular):
+            return self._table(said, here)
+        shape, classes = self.given.shape, self.given.classes
+        if shape is None or classes is None:
+            message = "does not say which shape a sample has, or how many classes there are"
+            self.notes.refuse(here, message, "give --shape and --classes")
+            return None
+        self.notes.change("given", here, f"samples of {list(shape)}, {classes} classes")
+        self.notes.change(
+            "dropped", here, "files are read and prepared before sealing, by the provider"
+        )
+        if not isinstance(said, DepaDirectory):
+            return {"kind": "arrays", "shape": list(shape), "classes": classes}
         if len(shape) != 3:
             message = f"pictures have three sides, got {list(shape)}"
-            self.notes.refuse(f"{at}/dataset_config", message, "give a shape such as 1x64x64")
-            shape = (1, 8, 8)
-        return {
-            "kind": "slices",
-            "channels": shape[0],
-            "size": list(shape[1:]),
-            "classes": self.given.classes,
-        }
+            self.notes.refuse(here, message, "give a shape such as 1x64x64")
+            return None
+        size = list(shape[1:])
+        return {"kind": "slices", "channels": shape[0], "size": size, "classes": classes}
+
+    def _table(self, said: DepaTabular, at: str) -> dict[str, Any] | None:
+        """Return what training takes of tables; that it is given is noted with the join."""
+        table = self.given.table
+        if table is None:
+            return None
+        if table.target.column.lower() != said.target_variable.lower():
+            message = f"is {said.target_variable[:100]}, the given target is {table.target.column}"
+            self.notes.refuse(f"{at}/target_variable", message)
+        count = len(table.features)
+        self.notes.change("given", at, f"{count} features with their bounds and levels, the target")
+        self.notes.change(
+            "dropped", at, "nothing is scaled or filled by statistics of the private data"
+        )
+        return table.to_json()
 
     def _metrics(self, train: DepaTrainDl, at: str) -> list[str]:
         found: dict[str, None] = {}
@@ -295,8 +328,10 @@ class _Import:
             elif name != "threshold" or value != train.threshold:
                 self.notes.refuse(here, "is not offered; there is one threshold for all metrics")
 
-    def _steps(self, train: DepaTrainDl, datasets: Sequence[str], at: str) -> int:
-        units = sum(item.units for item in self.given.contract.datasets if item.id in datasets)
+    def _steps(self, train: DepaTrainDl, datasets: Sequence[str], at: str, *, tables: bool) -> int:
+        counts = [item.units for item in self.given.contract.datasets if item.id in datasets]
+        # Of tables that are joined, a unit has a row in each.
+        units = min(counts, default=1) if tables else sum(counts)
         steps = math.ceil(train.total_epochs * units / train.batch_size)
         self.notes.change(
             "changed",
@@ -338,3 +373,11 @@ class _Import:
             "unit": limits[0].unit,
             "adjacency": limits[0].adjacency,
         }
+
+
+def _datasets(stages: Sequence[dict[str, Any]]) -> Sequence[str]:
+    """Return the ids of the data sets that the stages read."""
+    first = stages[0]["config"]
+    if "tables" in first:
+        return [table["dataset"] for table in first["tables"]]
+    return [first["input"]] if "input" in first else list(first["datasets"])

@@ -116,7 +116,25 @@ class DepaDirectory(DepaPart):
     splits: DepaSplits
 
 
-DepaData = Annotated[DepaSerialized | DepaDirectory, Field(discriminator="type")]
+class DepaPreprocessing(DepaPart):
+    """How numbers are scaled, by statistics of the private data."""
+
+    scaler: Literal["standard", "minmax", "robust", "normalizer"] | None = None
+
+
+class DepaTabular(DepaPart):
+    """Rows of a table."""
+
+    type: Literal["tabular"]
+    target_variable: Text
+    preprocessing: DepaPreprocessing = DepaPreprocessing()
+    missing_strategy: Literal["drop", "fill", "forward_fill", "backward_fill"] = "drop"
+    fill_value: Number | None = None
+    data_type: Literal["numpy", "torch"] | None = None
+    splits: DepaSplits
+
+
+DepaData = Annotated[DepaSerialized | DepaDirectory | DepaTabular, Field(discriminator="type")]
 
 
 class DepaTrainDl(DepaPart):
@@ -162,6 +180,42 @@ class DepaJoin(DepaPart):
     config: DepaJoinConfig
 
 
+class DepaTable(DepaPart):
+    """A table of a join."""
+
+    id: Text
+    provider: Text | None = None
+    name: Text
+    file: Text
+    select_variables: tuple[Text, ...] = Field(max_length=512)
+    mount_path: Text
+
+
+class DepaJoinedTable(DepaPart):
+    """The result of a join."""
+
+    joined_dataset: Text
+    joining_query: Annotated[str, StringConstraints(max_length=4000)]
+    joining_key: Text
+    drop_columns: tuple[Text, ...] = Field(default=(), max_length=512)
+    identifiers: tuple[Text, ...] = Field(default=(), max_length=512)
+    joined_result_columns: tuple[Text, ...] = Field(default=(), max_length=512)
+
+
+class DepaTableJoinConfig(DepaPart):
+    """Which tables are put together."""
+
+    datasets: tuple[DepaTable, ...] = Field(min_length=1, max_length=_MAX)
+    joined_dataset: DepaJoinedTable
+
+
+class DepaTableJoin(DepaPart):
+    """Stage: put tables together."""
+
+    name: Literal["SparkJoin"]
+    config: DepaTableJoinConfig
+
+
 class DepaTrain(DepaPart):
     """Stage: train a network."""
 
@@ -169,14 +223,15 @@ class DepaTrain(DepaPart):
     config: DepaTrainDl
 
 
+DepaStage = Annotated[DepaJoin | DepaTableJoin | DepaTrain, Field(discriminator="name")]
+
+
 class DepaPipeline(Document, DepaPart):
     """A pipeline configuration."""
 
     kind: ClassVar[str] = "DEPA pipeline"
 
-    pipeline: tuple[Annotated[DepaJoin | DepaTrain, Field(discriminator="name")], ...] = Field(
-        min_length=1, max_length=2
-    )
+    pipeline: tuple[DepaStage, ...] = Field(min_length=1, max_length=2)
 
     @classmethod
     def from_json(cls, value: Any) -> Self:

@@ -18,11 +18,18 @@ _MOUNT: Final = re.compile(r"\A/mnt/remote/(?P<folder>[A-Za-z0-9][A-Za-z0-9_-]{0
 _NO_DATA: Final = frozenset({"config", "model", "output"})
 _MODEL: Final = re.compile(r"\A/mnt/remote/model/[A-Za-z0-9_-]{1,64}\.(onnx|safetensors)\Z")
 _OUTPUT: Final = re.compile(r"\A/mnt/remote/output/?\Z")
-_SCRATCH: Final = re.compile(r"\A/tmp/[A-Za-z0-9_-]{1,64}/?\Z")
+_SCRATCH: Final = re.compile(r"\A/tmp/[A-Za-z0-9_-]{1,64}(\.csv|\.parquet|/)?\Z")
 
 
-def check_paths(join: DepaJoinConfig | None, train: DepaTrainDl, *, at: str, notes: Notes) -> None:
-    """Note every path that is not where DEPA mounts things."""
+def check_paths(joined: str | None, train: DepaTrainDl, *, at: str, notes: Notes) -> None:
+    """Note every path that is not where DEPA mounts things.
+
+    Args:
+        joined: Where a join before it writes, if there is one.
+        train: The training stage.
+        at: Pointer to its configuration.
+        notes: What takes the notes.
+    """
     paths = train.paths
     for name, text, wanted in (
         ("base_model_path", paths.base_model_path, _MODEL),
@@ -33,15 +40,15 @@ def check_paths(join: DepaJoinConfig | None, train: DepaTrainDl, *, at: str, not
             notes.refuse(f"{at}/paths/{name}", "is not where DEPA mounts the consumer's model")
     notes.change("dropped", f"{at}/paths", "the clean room chooses all paths")
     notes.change("dropped", f"{at}/device", "the clean room chooses the device")
-    if join is None:
+    if joined is None:
         return
-    if not _SCRATCH.match(join.joined_dataset):
+    if not _SCRATCH.match(joined):
         notes.refuse(
             "/pipeline/0/config/joined_dataset",
             "a join may not write where data sets, model or output are mounted",
-            "expected a scratch folder such as /tmp/joined",
+            "expected a scratch place such as /tmp/joined",
         )
-    if paths.input_dataset_path.rstrip("/") != join.joined_dataset.rstrip("/"):
+    if paths.input_dataset_path.rstrip("/") != joined.rstrip("/"):
         notes.refuse(f"{at}/paths/input_dataset_path", "is not the data set that was joined")
 
 
@@ -71,7 +78,7 @@ def joined_datasets(join: DepaJoinConfig, contract: Contract, *, notes: Notes) -
         folder = item.provider or item.name
         if item.mount_path.rstrip("/") != f"/mnt/remote/{folder}":
             notes.refuse(f"{at}/mount_path", f"expected /mnt/remote/{folder[:60]}")
-        ids = named(contract.datasets, dataset_id=item.id, owner=item.provider, name=item.name)
+        ids = named(contract.datasets, dataset_id=item.id, owner=folder, name=item.name)
         if len(ids) == 1:
             chosen.append(ids[0])
         else:

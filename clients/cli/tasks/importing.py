@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from clients.cli.command import Session
 from clients.cli.errors import UsageError
 from clients.cli.files import read_bytes
-from policies.wire.base import sha256
+from policies.wire.base import Slug, load_json, sha256
 from policies.wire.constraints import Budget
 from policies.wire.contract import Attestation
+from policies.wire.tables import TableDataset, TableTerms
 
+_T = TypeVar("_T")
+_TERMS: Final = TypeAdapter(dict[Slug, TableTerms])
+_TABLE: Final = TypeAdapter(TableDataset)
 _SHAPE = re.compile(r"\A[1-9][0-9]{0,5}(x[1-9][0-9]{0,5}){0,2}\Z")
 
 
@@ -72,6 +78,37 @@ def attestation_terms(
         raise UsageError(f"terms of attestation: {_first(error)}") from None
 
 
+def read_table_terms(path: Path | None) -> dict[str, TableTerms]:
+    """Return what is lent of each table, from a file with an object of terms by data set.
+
+    Raises:
+        NotFoundError: when the file is not there.
+        UsageError: naming the field that is wrong.
+    """
+    if path is None:
+        return {}
+    return _read(path, _TERMS, what="table terms")
+
+
+def read_table(path: Path | None) -> TableDataset | None:
+    """Return what training takes of joined tables, from a file with a dataset of kind table.
+
+    Raises:
+        NotFoundError: when the file is not there.
+        UsageError: naming the field that is wrong.
+    """
+    return None if path is None else _read(path, _TABLE, what="table")
+
+
+def _read(path: Path, kind: TypeAdapter[_T], *, what: str) -> _T:
+    value = load_json(read_bytes(path, what=what), kind=what)
+    try:
+        return kind.validate_json(json.dumps(value), by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise UsageError(f"{what}: {path}: {_first(error)}") from None
+
+
 def _first(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    return f"{found['loc'][0]}: {found['msg'].removeprefix('Value error, ')}"
+    place = "/".join(map(str, found["loc"])) or "the whole"
+    return f"{place}: {found['msg'].removeprefix('Value error, ')}"

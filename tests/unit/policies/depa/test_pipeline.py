@@ -185,7 +185,7 @@ def test_an_epsilon_is_never_changed() -> None:
         ("/pipeline/0/config/datasets/0/mount_path", "/mnt/remote/brats_B", None),
         ("/pipeline/0/config/datasets/0/file", "x", None),
         ("/pipeline/0/config/query", "select 1", None),
-        ("/pipeline/0/name", "SparkJoin", None),
+        ("/pipeline/0/name", "SparkJoin", "/pipeline/0/config"),
         ("/azure_filesystems", [], None),
     ],
 )
@@ -198,7 +198,7 @@ def test_what_is_unknown_or_dangerous_is_refused_at_its_pointer(
 
 
 @pytest.mark.parametrize(
-    "stage", ["SparkJoin", "Train_XGB", "LLM_Finetune", "FeatureEnggCustom", "Noop", "PrivateTrain"]
+    "stage", ["Train_XGB", "LLM_Finetune", "FeatureEnggCustom", "Noop", "PrivateTrain"]
 )
 def test_a_stage_that_is_not_offered_is_refused_by_its_name(stage: str) -> None:
     (said,) = refused("brats", ("/pipeline/1", {"name": stage, "config": {}}))
