@@ -32,8 +32,10 @@ from docs.markdown import page, table  # noqa: E402
 from docs.policy import policy_page  # noqa: E402
 from ledger.errors import LedgerError  # noqa: E402
 from policies.errors import DepaError  # noqa: E402
+from policies.facts.schema import FACTS, Judging, input_schema  # noqa: E402
 from policies.wire import base  # noqa: E402
 from policies.wire.contract import Contract  # noqa: E402
+from policies.wire.decision import Entrypoint  # noqa: E402
 from policies.wire.pipeline import PARTS, Pipeline  # noqa: E402
 
 _PACKAGES = ("ledger", "policies", "clients", "trainer", "contract_service", "deploy")
@@ -50,6 +52,7 @@ def pages() -> dict[str, str]:
         "pipeline.md": _pipeline(),
         "policy.md": policy_page(),
         "settings.md": _settings(),
+        **{f"facts/{name}.schema.json": _facts(name) for name in FACTS},
     }
 
 
@@ -140,6 +143,17 @@ def _problem_types() -> list[tuple[str, ...]]:
                 prefix = "no-such-" if kind is problems.MissingError else ""
                 rows.add((f"`{prefix}{first.value}`", str(kind.http_status)))
     return sorted(rows)
+
+
+def _facts(entrypoint: Entrypoint) -> str:
+    """Return the schema of an entrypoint's input, with what the code says about each field."""
+    schema = input_schema(entrypoint)
+    for model in (*_models(FACTS[entrypoint]), Judging):
+        properties = schema["$defs"].get(model.__name__, schema)["properties"]
+        for field, text in _field_docs(model).items():
+            if field in model.model_fields:
+                properties[model.model_fields[field].alias or field]["description"] = text
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def _contract() -> str:
@@ -326,8 +340,8 @@ def _settings() -> str:
 def main() -> None:
     """Write all pages."""
     folder = ROOT / "docs" / "reference"
-    folder.mkdir(exist_ok=True)
     for name, text in pages().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from docs.markdown import page, table
 from policies.bundle import Bundle, load_bundle
-from policies.lint import codes, frame, parse_modules, party, places, portable
+from policies.facts.schema import FACTS
+from policies.lint import codes, facts, frame, parse_modules, party, places, portable
 from policies.lint.__main__ import MIN_COVERAGE
 from policies.wire.base import Wire
 from policies.wire.decision import Decision, Reason
@@ -51,15 +52,17 @@ _ABOUT = (
     "All parties agree to them by signing it. The same rules are evaluated by the command "
     "line, the service, the clean room and auditors. `depa policy check` asks them, `depa "
     "policy explain` says what a reason code means, `depa policy show` prints the rules. How "
-    "to change them, and how a provider adds its own: [write a rule](../how-to/write-a- "
-    "rule.md)."
+    "to change them, and how a provider adds its own: "
+    "[write a rule](../how-to/write-a-rule.md)."
 )
 _FACTS = (
     "Each package has one entrypoint, `decision`. It sees facts that Python has verified and "
     "normalised: whole numbers (ε in millionths, δ in 1e-12), times in microseconds, no "
     "tokens and no signatures. It allows only if nothing denies *and* the facts are complete. "
     "Reasons about the contract stand under `/contract` where more than the contract is "
-    "judged."
+    "judged. JSON Schemas of what the rules read as `input`: "
+    + ", ".join(f"[{name}](facts/{name}.schema.json)" for name in FACTS)
+    + "."
 )
 _ENGINES = [
     (
@@ -150,7 +153,7 @@ def _files(bundle: Bundle) -> Iterator[tuple[str, ...]]:
 
 def _checks() -> Iterator[tuple[str, ...]]:
     yield "`syntax`", "the file parses"
-    for module in (frame, portable, codes):
+    for module in (frame, portable, codes, facts):
         yield from _described(module.__doc__)
 
 

@@ -2,7 +2,8 @@
 
 Each check is a function of the whole folder, so that it can see what other files define. Those of a
 rule's text are in `portable`, those of files, packages and entrypoints in `frame`, those of reason
-codes in `codes`; what keeps a file from being parsed is found by `source`.
+codes in `codes`, that of what rules read in `facts`; what keeps a file from being parsed is found
+by `source`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from policies.lint import codes, frame, portable
+from policies.lint import codes, facts, frame, portable
 from policies.lint.source import Finding, Module, parse_module
 
 _Check = Callable[[Module, Sequence[Module]], Iterator[Finding]]
@@ -37,6 +38,7 @@ def lint(files: Mapping[str, bytes]) -> list[Finding]:
             findings.extend(check(module, modules))
     findings.extend(frame.entrypoints(modules))
     findings.extend(codes.codes(modules, files.get(codes.CODES, b"")))
+    findings.extend(facts.facts(modules))
     findings.extend(frame.unused(modules))
     findings.extend(frame.tests(modules))
     return sorted(set(findings))

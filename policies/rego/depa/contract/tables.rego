@@ -84,12 +84,12 @@ deny contains lib.reason("TABLE_UNIT", path, msg) if {
 
 # Whatever stands where a table's terms do must be terms.
 tables_complete if {
-	every value in [value | some item in input.contract.datasets; some field, value in item; field == "table"] {
+	every value in [item.table | some item in input.contract.datasets] {
 		is_string(value.unitKey)
 		is_array(value.columns)
 		columns_complete(value.columns)
 	}
-	every value in [value | some use in input.contract.dataUse; some field, value in use; field == "table"] {
+	every value in [use.table | some use in input.contract.dataUse] {
 		lib.is_texts(value.columns)
 		lib.is_texts(value.joinKeys)
 		lib.is_texts(value.identifiers)

@@ -15,6 +15,13 @@ files_read := {[kind, id] | some kind in kinds; some id in input.run.reads[kind]
 
 files_asked := {[key.kind, key.file] | some key in input.request.keys}
 
+files_of(key) := [item |
+	some kind in kinds
+	kind == key.kind
+	some item in input.contract[kind]
+	item.id == key.file
+]
+
 is_contract_file(file) if file in contract_files
 
 is_read(file) if file in files_read
@@ -39,8 +46,7 @@ deny contains lib.reason("KEY_NOT_IN_CONTRACT", path, msg) if {
 
 deny contains lib.reason("KEY_OF_OTHER_FILE", path, msg) if {
 	some index, key in input.request.keys
-	some item in input.contract[key.kind]
-	item.id == key.file
+	some item in files_of(key)
 	item.key.name != key.name
 	path := sprintf("/request/keys/%v/name", [index])
 	msg := sprintf("expected key %v for %v, got %v", [item.key.name, place(key.kind, key.file), key.name])
@@ -48,8 +54,7 @@ deny contains lib.reason("KEY_OF_OTHER_FILE", path, msg) if {
 
 deny contains lib.reason("KEY_AT_OTHER_VAULT", path, msg) if {
 	some index, key in input.request.keys
-	some item in input.contract[key.kind]
-	item.id == key.file
+	some item in files_of(key)
 	item.key.vault != key.vault
 	path := sprintf("/request/keys/%v/vault", [index])
 	msg := sprintf("expected the key of %v at %v, got %v", [place(key.kind, key.file), item.key.vault, key.vault])
