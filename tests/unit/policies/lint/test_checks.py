@@ -316,5 +316,22 @@ def test_the_command_ends_with_one_and_names_the_place(
     assert "depa/contract/planted.rego:7: negation: " in capsys.readouterr().out
 
 
+def test_rules_that_too_few_tests_reach_are_not_sound(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path, data in read_folder(FOLDER).items():
+        target = tmp_path / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    for path in ("depa/release/release_test.rego", "depa/attestation/attestation_test.rego"):
+        text = (tmp_path / path).read_text()
+        (tmp_path / path).write_text(text.partition("\n\n")[0] + "\n\ntest_nothing := true\n")
+    assert main([str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "0 findings, " in said
+    assert " 0 failed, " in said
+    assert "depa/release/run.rego: no test reaches lines " in said
+
+
 def test_an_empty_folder_is_not_sound(tmp_path: Path) -> None:
     assert main([str(tmp_path)]) == 1
