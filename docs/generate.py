@@ -32,10 +32,9 @@ from docs.markdown import page, table  # noqa: E402
 from docs.policy import policy_page  # noqa: E402
 from ledger.errors import LedgerError  # noqa: E402
 from policies.errors import DepaError  # noqa: E402
-from policies.facts.schema import FACTS, Judging, input_schema  # noqa: E402
+from policies.facts.schema import FACTS, Judging, input_schema, provider_schema  # noqa: E402
 from policies.wire import base  # noqa: E402
 from policies.wire.contract import Contract  # noqa: E402
-from policies.wire.decision import Entrypoint  # noqa: E402
 from policies.wire.pipeline import PARTS, Pipeline  # noqa: E402
 
 _PACKAGES = ("ledger", "policies", "clients", "trainer", "contract_service", "deploy")
@@ -52,7 +51,7 @@ def pages() -> dict[str, str]:
         "pipeline.md": _pipeline(),
         "policy.md": policy_page(),
         "settings.md": _settings(),
-        **{f"facts/{name}.schema.json": _facts(name) for name in FACTS},
+        **dict(_schemas()),
     }
 
 
@@ -145,15 +144,19 @@ def _problem_types() -> list[tuple[str, ...]]:
     return sorted(rows)
 
 
-def _facts(entrypoint: Entrypoint) -> str:
-    """Return the schema of an entrypoint's input, with what the code says about each field."""
-    schema = input_schema(entrypoint)
-    for model in (*_models(FACTS[entrypoint]), Judging):
-        properties = schema["$defs"].get(model.__name__, schema)["properties"]
-        for field, text in _field_docs(model).items():
-            if field in model.model_fields:
-                properties[model.model_fields[field].alias or field]["description"] = text
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+def _schemas() -> Iterator[tuple[str, str]]:
+    """Yield the schemas of what rules see, with what the code says about each field."""
+    models = [found for top in (*FACTS.values(), Judging) for found in _models(top)]
+    schemas = {**{name: input_schema(name) for name in FACTS}, "party": provider_schema()}
+    for name, schema in schemas.items():
+        parts = {**schema["$defs"], **({FACTS[name].__name__: schema} if name in FACTS else {})}
+        for model in models:
+            properties = parts.get(model.__name__, {}).get("properties", {})
+            for field, text in _field_docs(model).items():
+                info = model.model_fields.get(field)
+                if info is not None and properties:
+                    properties[info.alias or field]["description"] = text
+        yield f"facts/{name}.schema.json", json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def _contract() -> str:

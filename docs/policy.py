@@ -62,7 +62,7 @@ _FACTS = (
     "Reasons about the contract stand under `/contract` where more than the contract is "
     "judged. JSON Schemas of what the rules read as `input`: "
     + ", ".join(f"[{name}](facts/{name}.schema.json)" for name in FACTS)
-    + "."
+    + "; of what a provider's own rules read: [party](facts/party.schema.json)."
 )
 _ENGINES = [
     (

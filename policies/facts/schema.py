@@ -57,6 +57,26 @@ def input_schema(entrypoint: Entrypoint) -> dict[str, Any]:
     }
 
 
+def provider_schema() -> dict[str, Any]:
+    """Return the schema of what a provider's rules see: any entrypoint's facts, and `question`."""
+    definitions: dict[str, Any] = {}
+    questions = []
+    for entrypoint in FACTS:
+        asked = input_schema(entrypoint)
+        definitions |= asked.pop("$defs")
+        question = {"question": {"const": entrypoint}}
+        asked["properties"] = question | asked["properties"]
+        asked["required"] = ["question", *asked["required"]]
+        questions.append({key: value for key, value in asked.items() if not key.startswith("$")})
+    return {
+        "$schema": DIALECT,
+        "$id": "urn:depa:input:party",
+        "title": "Input of depa.party",
+        "anyOf": questions,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
 def places(schema: Mapping[str, Any]) -> Mapping[Path, frozenset[str]]:
     """Return every place that a value may have in an `input`, with what may stand below it."""
     found: dict[Path, frozenset[str]] = {}

@@ -11,12 +11,13 @@ import functools
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
-from policies.facts.schema import FACTS, input_schema
+from policies.facts.schema import FACTS, input_schema, provider_schema
 from policies.lint.source import Finding, Module
 from policies.lint.trace import Trace, trace
 from policies.wire.decision import Entrypoint
 
 _schema: Final = functools.cache(input_schema)
+_provider_schema: Final = functools.cache(provider_schema)
 
 
 def facts(modules: Sequence[Module]) -> Iterator[Finding]:
@@ -25,6 +26,12 @@ def facts(modules: Sequence[Module]) -> Iterator[Finding]:
         for finding in reads(modules, entrypoint).absent:
             message = f"{finding.message} of depa.{entrypoint}"
             yield Finding(finding.path, finding.line, finding.check, message)
+
+
+def provider(module: Module) -> Iterator[Finding]:
+    """Find what a provider's rules read that no question has."""
+    roots = [f"{module.package}.{name}" for name in ("deny", "warn")]
+    yield from trace([module], _provider_schema(), roots=roots).absent
 
 
 def reads(

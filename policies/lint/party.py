@@ -9,6 +9,7 @@
 * codes           every reason's code is explained, as what it is, and is not one of the bundle's
 * portable        negation, names, builtins, numbers, formats, patterns and overrides as in a bundle
 * defaults, unused  as in a bundle
+* facts           every place of `input` that a rule reads is a fact of some question, or `question`
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Final
 from policies.bundle import load_bundle
 from policies.engine.workers import shared_workers
 from policies.errors import DocumentError, PolicyError, Problem
-from policies.lint import frame, portable
+from policies.lint import facts, frame, portable
 from policies.lint.names import literal
 from policies.lint.source import Finding, Node, Rule, line_of, module_of
 from policies.lint.source import Module as Parsed
@@ -82,6 +83,7 @@ def _findings(module: Module, parsed: Parsed) -> Iterator[Finding]:
     yield from _apart(module, parsed)
     yield from _rules(parsed)
     yield from _codes(module, parsed)
+    yield from facts.provider(parsed)
 
 
 def _apart(module: Module, parsed: Parsed) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from policies.facts.schema import DIALECT, FACTS, input_schema, places
+from policies.facts.schema import DIALECT, FACTS, input_schema, places, provider_schema
 from tests.unit.policies.good import ENTRYPOINTS, case, change
 
 BUNDLE = {"bundle": {"digest": "sha256:" + "0" * 64, "version": "1.0.0"}}
@@ -77,3 +77,15 @@ def test_good_facts_stand_at_places_of_the_schema(entrypoint: Any) -> None:
     assert paths(case(entrypoint) | BUNDLE) <= set(known)
     assert known["contract", "attestation", "hostData"] == {"*"}
     assert known["now",] == set()
+
+
+@pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
+def test_a_provider_sees_the_facts_of_each_question_and_which_it_is(entrypoint: Any) -> None:
+    schema = provider_schema()
+    Draft202012Validator.check_schema(schema)
+    check = Draft202012Validator(schema)
+    facts = case(entrypoint) | BUNDLE
+    assert check.is_valid(facts | {"question": entrypoint})
+    assert not check.is_valid(facts)
+    assert not check.is_valid(facts | {"question": "attest"})
+    assert set(places(input_schema(entrypoint))) < set(places(schema))
