@@ -11,6 +11,9 @@ DEMO_DIR ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# OPA as a library, which the policies are compared with; it stays out of the project's environment.
+ORACLE := .venv-oracle
+ORACLE_STAMP := $(ORACLE)/.installed
 AZURITE := tests/service/node_modules/.bin/azurite-blob
 EXTRAS := azure,opa,service,postgres,train,demo,dev
 
@@ -36,8 +39,13 @@ demo: setup ## Play a scenario: SCENARIO=mri-tumor-segmentation or mnist
 test: setup ## Run the tests
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-all: setup $(AZURITE) ## Run the tests that take minutes (Azurite from npm)
+test-all: setup $(AZURITE) $(ORACLE_STAMP) ## Run the tests that take minutes (Azurite from npm)
 	$(BIN)/python -m pytest -m slow
+
+$(ORACLE_STAMP): tests/oracle/requirements.txt
+	$(PYTHON) -m venv $(ORACLE)
+	$(ORACLE)/bin/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python -r $<
+	@touch $@
 
 $(AZURITE): tests/service/package-lock.json
 	npm ci --prefix tests/service --no-audit --no-fund --silent
@@ -50,5 +58,5 @@ check: setup ## Run linters, type checker and the architecture's rules
 	$(BIN)/lint-imports
 	$(BIN)/python -m policies.lint
 
-bench: setup ## Run the benchmarks, one JSON object each
+bench: setup $(ORACLE_STAMP) ## Run the benchmarks, one JSON object each
 	@for program in benchmarks/*.py; do echo "== $$program" >&2; $(BIN)/python "$$program" --json || exit; done
