@@ -12,7 +12,7 @@ from clients.cli import main
 from clients.cli.identity import own_card
 from clients.cli.tasks.offer import Offer
 from policies.wire.contract import Dataset, SealedFile
-from tests.depa import VECTORS, document
+from tests.depa import TABLE, TABLE_TERMS, VECTORS, document, given
 from tests.samples import dataset_json
 
 Said = pytest.CaptureFixture[str]
@@ -157,6 +157,37 @@ def test_what_is_given_wrongly_is_named(
     assert code in (2, 3)
     assert message in problem["detail"]
     assert not (folder / "contract.json").exists()
+
+
+def test_tables_come_over_with_what_is_lent_and_what_is_taken(
+    command: tuple[list[str], Path], capsys: Said
+) -> None:
+    words, folder = command
+    first = words.index("--offer")
+    words[2] = "tables.json"
+    words[first : first + 8] = []
+    for item in given("tables").datasets:
+        card = own_card(Path("hospital"))
+        offer = Offer(party=card.party, dataset=item.model_copy(update={"provider": card.id}))
+        (folder / f"{item.id}.offer.json").write_bytes(offer.canonical())
+        words += ["--offer", f"{item.id}.offer.json"]
+    terms = {name: one.to_json() for name, one in TABLE_TERMS.items()}
+    for name, value in (
+        ("tables", document("tables", "contract")),
+        ("source", document("tables", "pipeline_config")),
+        ("terms", terms),
+        ("takes", TABLE.to_json()),
+    ):
+        (folder / f"{name}.json").write_text(json.dumps(value))
+    assert said(words, capsys)[0] == 2
+    words += ["--table-terms", "terms.json", "--model", "onnx"]
+    assert said(words, capsys)[0] == 0
+    source = ["run", "import", "source.json", "--contract", "contract.json", "--home", "lab"]
+    code, problem = said([*source, "--json"], capsys)
+    assert (code, problem["hint"]) == (2, "give --table with features and target")
+    assert said([*source, "--table", "takes.json", "--json"], capsys)[0] == 0
+    check = ["run", "check", "pipeline.json", "--contract", "contract.json", "--offline"]
+    assert said([*check, "--home", "lab", "--json"], capsys)[0] == 0
 
 
 def test_an_import_replaces_no_contract_unasked(
