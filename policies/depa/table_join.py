@@ -39,14 +39,14 @@ def table_join(
     if dataset is None or not order:
         return {"tables": [], "maxRowsPerUnit": max_rows_per_unit}
     _columns(join, tables, dataset, notes)
-    first = tables[order[0]]
+    keys = {name: _key(tables[name], joined.joining_key, notes) for name in order}
     reads = []
     for name in order:
         item = tables[name]
         columns = sorted({read.column for read in dataset.reads if read.table == item.id})
         read: dict[str, Any] = {"dataset": item.id, "columns": columns}
-        if item is not first:
-            read["on"] = [{"own": _key(item, joined), "first": _key(first, joined)}]
+        if name != order[0]:
+            read["on"] = [{"own": keys[name], "first": keys[order[0]]}]
         reads.append(read)
     notes.change("changed", f"{_AT}/joined_dataset", "only the columns of the features are read")
     notes.change(
@@ -98,10 +98,13 @@ def _order(query: str, key: str, tables: Mapping[str, Dataset], notes: Notes) ->
     return order
 
 
-def _key(item: Dataset, joined: Any) -> str:
-    # Every table is joined on the column that says whose row it is, whatever it is called there.
-    schema = item.table
-    return joined.joining_key if schema is None else schema.unit_key
+def _key(item: Dataset, said: str, notes: Notes) -> str:
+    """Return the column that says whose row it is: rows meet on it, whatever it is called."""
+    key = said if item.table is None else item.table.unit_key
+    if key.lower() != said.lower():
+        at = f"{_AT}/joined_dataset/joining_key"
+        notes.change("changed", at, f"{item.id} is joined on {key}, which says whose row it is")
+    return key
 
 
 def _columns(

@@ -81,6 +81,17 @@ def test_a_join_that_hands_on_an_identifier_is_refused(policy: Policy) -> None:
     assert "name" in " ".join(reason.msg for reason in decision.reasons)
 
 
+def test_rows_meet_on_the_key_of_the_person_and_another_name_for_it_is_listed() -> None:
+    query = "select * from tests, doses where tests.number == doses.number"
+    found = brought((f"{AT}/joining_key", "number"), (f"{AT}/joining_query", query))
+    assert found.pipeline == brought().pipeline
+    listed = [str(one) for one in found.changes if one.pointer == f"{AT}/joining_key"]
+    assert [one.split(": ")[1] for one in listed] == [
+        "tests is joined on person, which says whose row it is",
+        "doses is joined on person, which says whose row it is",
+    ]
+
+
 def test_what_the_configuration_does_not_say_has_to_be_given() -> None:
     (said,) = refused(table=None)
     assert said.startswith(f"{AT}: does not say what training takes of the tables")
