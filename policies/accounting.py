@@ -22,8 +22,9 @@ from dp_accounting.rdp.rdp_privacy_accountant import RdpAccountant
 from scipy.optimize import brentq
 
 from policies.errors import BudgetError
-from policies.events import MAX_COUNT, MAX_NOISE, Event, event_from_json, event_to_json
+from policies.events import Event, event_from_json, event_to_json
 from policies.wire.pipeline import TrainDlConfig
+from policies.wire.run import MAX_COUNT, MAX_NOISE
 
 __all__ = [
     "Adjacency",

@@ -79,6 +79,7 @@ def verify_agreement(dossier: Dossier, *, run: str, policies: Policies, now: int
         ),
         pipeline,
         parameters=most_parameters(pipeline, dossier.contract),
+        charges=approval.document.charges,
         budgets=_budgets(approval.document),
     )
     decision = policies.of(dossier.contract.policy.digest).training(facts)

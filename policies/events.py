@@ -12,11 +12,10 @@ from typing import Any, Final
 from dp_accounting import dp_event
 
 from policies.errors import BudgetError, DocumentError, Problem
+from policies.wire.run import MAX_COUNT, MAX_NOISE
 
 Event = dp_event.DpEvent
 
-MAX_NOISE: Final = 10_000.0
-MAX_COUNT: Final = 10_000_000
 _MAX_EVENTS: Final = 10_000
 _MAX_DEPTH: Final = 8
 _MODULE: Final = "dp_accounting.dp_event"

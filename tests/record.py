@@ -175,6 +175,7 @@ class _Writer:
             ),
             self.pipeline,
             parameters=most_parameters(self.pipeline, self.contract),
+            charges=self.charges,
             budgets=[BudgetAfter(item.id, spent, spent) for item in self.contract.datasets],
         )
         decision = Policy.embedded().training(facts)

@@ -67,6 +67,7 @@ class Runs:
                 agreement_of(session, contract, now=now),
                 pipeline,
                 parameters=parameters,
+                charges=charges,
                 budgets=budgets.after(session, contract, pipeline.datasets, charges),
             )
             judgement = keep(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, get_args
 
-from policies.facts.numbers import MICRO, TRILLION, Whole, granted, microseconds
+from policies.facts.numbers import BILLION, MICRO, TRILLION, Whole, asked, granted, microseconds
 from policies.facts.signature import Signature, Signed, signature_facts
 from policies.facts.tables import TableFacts, TableUseFacts, table_facts, table_use_facts
 from policies.facts.trust import AttestationTerms, attestation_terms
 from policies.wire.base import Document, Wire
-from policies.wire.constraints import Budget
+from policies.wire.choices import LossName, Metric, OutputFormat
+from policies.wire.constraints import MAX_SAMPLES_PER_UNIT, Budget
 from policies.wire.constraints import Privacy as PrivacyTerms
 from policies.wire.contract import Contract, Dataset, PolicyRef, SealedFile
+from policies.wire.texts import placeholders
 
 
 class Key(Wire):
@@ -59,6 +61,12 @@ class PrivacyFacts(Wire):
     max_grad_norm_micro: Whole
     """The largest clipping norm, in millionths."""
     max_steps: Whole
+    max_epochs: Whole
+    max_sampling_billionths: Whole
+    """The largest share of the units that one step may draw on average."""
+    max_samples_per_unit: Whole
+    min_noise_micro: Whole
+    """The least noise multiplier, in millionths."""
 
 
 class DataUseFacts(Wire):
@@ -104,12 +112,17 @@ class Terms(Wire):
     privacy: tuple[PrivacyFacts, ...]
     data_use: tuple[DataUseFacts, ...]
     models: tuple[str, ...]
+    losses: tuple[str, ...]
+    metrics: tuple[str, ...]
+    outputs: tuple[str, ...]
     max_parameters: Whole
     metrics_on_private_data: str
     attestation: AttestationTerms
     policy: PolicyFacts
     recipient: str
     """Who can open the trained model."""
+    unfilled: tuple[str, ...]
+    """JSON pointers of the texts that are still placeholders."""
 
 
 class ContractFacts(Document):
@@ -181,11 +194,15 @@ def _terms(contract: Contract) -> Terms:
             for use in limits.data_use
         ),
         models=limits.models,
+        losses=limits.losses or get_args(LossName),
+        metrics=limits.metrics or get_args(Metric),
+        outputs=limits.outputs or get_args(OutputFormat),
         max_parameters=limits.max_parameters,
         metrics_on_private_data=limits.metrics_on_private_data,
         attestation=attestation_terms(contract.attestation),
         policy=policy_terms(contract.policy),
         recipient=contract.output.recipient,
+        unfilled=tuple(at for at, _ in placeholders(contract.to_json())),
     )
 
 
@@ -231,6 +248,11 @@ def _privacy(limit: PrivacyTerms) -> PrivacyFacts:
         adjacency=limit.adjacency,
         max_grad_norm_micro=granted(limit.max_grad_norm, scale=MICRO),
         max_steps=limit.max_steps,
+        # No run takes more epochs than steps, no step more than all units.
+        max_epochs=limit.max_epochs or limit.max_steps,
+        max_sampling_billionths=granted(limit.max_sampling_rate or 1.0, scale=BILLION),
+        max_samples_per_unit=limit.max_samples_per_unit or MAX_SAMPLES_PER_UNIT,
+        min_noise_micro=asked(limit.min_noise_multiplier or 1 / MICRO, scale=MICRO),
     )
 
 

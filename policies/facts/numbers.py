@@ -15,6 +15,7 @@ from pydantic import Field
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICRO = 1_000_000
 """Millionths in one; also microseconds in a second."""
+BILLION = 1_000_000_000
 TRILLION = 1_000_000_000_000
 
 # RFC 8785 refuses integers that a double cannot hold exactly.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from policies.facts.contract import ContractFacts, Spend
-from policies.facts.numbers import MICRO, TRILLION, Whole, asked
+from policies.facts.numbers import BILLION, MICRO, TRILLION, Whole, asked, granted
 from policies.facts.tables import TableStageFacts, table_stage
 from policies.wire.base import Wire
 from policies.wire.graph import GraphModel
+from policies.wire.losses import ComposedLoss, Loss
 from policies.wire.pipeline import DirectoryJoin, Pipeline, TrainDl, TrainDlConfig
+from policies.wire.run import MAX_COUNT, MAX_NOISE, Charge
 from policies.wire.tables import TableJoin
+from policies.wire.texts import foreign_texts
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,24 @@ class TrainStageFacts(StageFacts):
     """Absent where the stage is not private."""
     steps: Whole
     batch_units: Whole
+    samples_per_unit: Whole
+    """How many samples of a unit one step reads."""
+    unit_gradient: str
+    """How the gradients of a unit's samples become the one that is clipped."""
+    losses: tuple[str, ...]
+    """Every loss that the stage names, the components of a composed one included."""
     metrics: tuple[MetricAsked, ...]
+    output: str
+
+
+class InputFacts(Wire):
+    """A sealed file that is opened for the run."""
+
+    id: str
+    digest: str
+    """As the contract pins it; empty for a file that it does not name."""
+    access: str
+    """`read`: the clean room opens nothing else."""
 
 
 class PipelineFacts(Wire):
@@ -75,7 +95,11 @@ class PipelineFacts(Wire):
     digest: str
     contract: str
     """Digest of the contract that it names."""
+    inputs: tuple[InputFacts, ...]
+    """The data sets, in the order in which the pipeline names them."""
     stages: tuple[TrainStageFacts | TableStageFacts | StageFacts, ...]
+    foreign_texts: tuple[str, ...]
+    """JSON pointers of the texts that are a path, a URL or the name of a device."""
 
 
 class BudgetFacts(Wire):
@@ -86,12 +110,24 @@ class BudgetFacts(Wire):
     overall_after: Whole
 
 
+class ChargeFacts(Spend):
+    """What the run is charged for one data set, and the mechanism that this is computed from."""
+
+    dataset: str
+    tdc: str
+    noise_micro: Whole
+    """Noise multiplier in millionths, rounded down; zero where there is no such mechanism."""
+    sampling_billionths: Whole
+    steps: Whole
+
+
 class TrainingFacts(ContractFacts):
-    """A pipeline under a contract, with the budgets after it."""
+    """A pipeline under a contract, with what it is charged and the budgets after that."""
 
     kind: ClassVar[str] = "training-facts"
 
     pipeline: PipelineFacts
+    charges: tuple[ChargeFacts, ...]
     budgets: tuple[BudgetFacts, ...]
 
 
@@ -100,6 +136,7 @@ def training_facts(
     pipeline: Pipeline,
     *,
     parameters: int,
+    charges: Sequence[Charge],
     budgets: Sequence[BudgetAfter],
     batch_coupled: Sequence[str] = (),
 ) -> TrainingFacts:
@@ -110,6 +147,7 @@ def training_facts(
         pipeline: What the run does.
         parameters: Number of trainable parameters of its model; where the graph is sealed, an
             upper bound on it.
+        charges: What the run would be charged, for each data set that it reads privately.
         budgets: What would be spent after the run, for each data set that it reads.
         batch_coupled: Names of layers of a sealed graph that couple the samples of a batch, as far
             as it can be read; those that the document itself names come on top.
@@ -124,8 +162,11 @@ def training_facts(
         pipeline=PipelineFacts(
             digest=pipeline.digest(),
             contract=pipeline.contract,
+            inputs=tuple(_inputs(pipeline, agreement)),
             stages=tuple(_stages(pipeline, parameters, tuple(batch_coupled))),
+            foreign_texts=tuple(foreign_texts(pipeline.to_json())),
         ),
+        charges=tuple(map(_charge, charges)),
         budgets=tuple(
             BudgetFacts(
                 dataset=budget.dataset,
@@ -135,6 +176,13 @@ def training_facts(
             for budget in budgets
         ),
     )
+
+
+def _inputs(pipeline: Pipeline, agreement: ContractFacts) -> Iterator[InputFacts]:
+    digests = {item.id: item.digest for item in agreement.contract.datasets}
+    for name in pipeline.datasets:
+        # The document has no way to ask for more than reading.
+        yield InputFacts(id=name, digest=digests.get(name, ""), access="read")
 
 
 def _stages(
@@ -170,13 +218,61 @@ def _train(
         privacy=_privacy(config),
         steps=config.steps,
         batch_units=config.batch_size,
+        samples_per_unit=config.samples_per_unit,
+        # The document has no other way to combine them.
+        unit_gradient="mean",
+        losses=_losses(config.loss),
         # The document has no way to ask for a metric of private data.
         metrics=tuple(MetricAsked(name=name, on="public") for name in config.metrics),
+        output=config.output,
     )
 
 
 def _coupled(config: TrainDlConfig) -> tuple[str, ...]:
     return config.model.coupled if isinstance(config.model, GraphModel) else ()
+
+
+def _losses(loss: Loss) -> tuple[str, ...]:
+    if isinstance(loss, ComposedLoss):
+        return tuple(sorted({component.loss for component in loss.components.values()}))
+    return (loss.loss,)
+
+
+def _charge(charge: Charge) -> ChargeFacts:
+    noise, rate, steps = _mechanism(charge.event)
+    return ChargeFacts(
+        dataset=charge.dataset,
+        tdc=charge.tdc,
+        micro_epsilon=charge.micro_epsilon,
+        delta_trillionths=charge.delta_trillionths,
+        noise_micro=granted(noise, scale=MICRO),
+        sampling_billionths=asked(rate, scale=BILLION),
+        steps=steps,
+    )
+
+
+def _mechanism(event: Mapping[str, Any]) -> tuple[float, float, int]:
+    """Return noise, sampling rate and steps of private training; none of any other mechanism."""
+    match event:
+        case {
+            "class_name": "SelfComposedDpEvent",
+            "count": int(steps),
+            "event": {
+                "class_name": "PoissonSampledDpEvent",
+                "sampling_probability": float(rate) | int(rate),
+                "event": {
+                    "class_name": "GaussianDpEvent",
+                    "noise_multiplier": float(noise) | int(noise),
+                },
+            },
+        } if (
+            bool not in {type(steps), type(rate), type(noise)}
+            and 0 < noise <= MAX_NOISE
+            and 0 < rate <= 1
+            and 0 < steps <= MAX_COUNT
+        ):
+            return float(noise), float(rate), steps
+    return 0.0, 0.0, 0
 
 
 def _privacy(config: TrainDlConfig) -> PrivacyAsked | None:

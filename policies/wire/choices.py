@@ -5,6 +5,17 @@ from __future__ import annotations
 from typing import Literal
 
 ModelKind = Literal["unet2d", "onnx", "graph"]
+LossName = Literal[
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "DiceLoss",
+    "Exp",
+    "FocalLoss",
+    "L1Loss",
+    "MSELoss",
+    "SmoothL1Loss",
+]
+"""What a loss, or a component of a composed loss, says as its `class`."""
 Metric = Literal[
     "dice_score",
     "jaccard_index",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal, Self
@@ -26,8 +25,7 @@ from policies.wire.base import (
 )
 from policies.wire.constraints import MAX_PARTIES, Constraints, Privacy
 from policies.wire.tables import TableSchema
-
-_PLACEHOLDER = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|<[A-Z_ ]+>")
+from policies.wire.texts import placeholders
 
 
 def _url(value: str) -> str:
@@ -221,7 +219,7 @@ def contract_urn(digest: str) -> str:
 
 
 def _inconsistencies(contract: Contract) -> Iterable[Problem]:
-    yield from _placeholders("", contract.to_json())
+    yield from _placeholders(contract.to_json())
     yield from _duplicates("/tdps/{}/id", [party.id for party in contract.tdps])
     yield from _duplicates("/datasets/{}/id", [item.id for item in contract.datasets])
     yield from _duplicates("/baseModels/{}/id", [item.id for item in contract.base_models])
@@ -286,7 +284,7 @@ def _naming_placeholders(error: DocumentError, data: bytes) -> DocumentError:
         value = load_json(data, kind=error.kind)
     except DocumentError:
         return error
-    unfilled = {problem.pointer: problem for problem in _placeholders("", value)}
+    unfilled = {problem.pointer: problem for problem in _placeholders(value)}
     # A list whose only entry is not filled in is reported as empty too.
     others = [
         problem
@@ -303,12 +301,6 @@ def _duplicates(pointer: str, values: list[str]) -> Iterable[Problem]:
             yield Problem(pointer.format(index), "is not unique", "give each its own id")
 
 
-def _placeholders(pointer: str, value: object) -> Iterable[Problem]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _placeholders(f"{pointer}/{key}", item)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _placeholders(f"{pointer}/{index}", item)
-    elif isinstance(value, str) and (found := _PLACEHOLDER.search(value)):
-        yield Problem(pointer, f"still holds the placeholder {found.group()}", "fill it in")
+def _placeholders(value: object) -> Iterable[Problem]:
+    for pointer, found in placeholders(value):
+        yield Problem(pointer, f"still holds the placeholder {found}", "fill it in")

@@ -16,7 +16,7 @@ from policies.errors import DocumentError, Problem
 from policies.shapes import output_shape
 from policies.wire.base import Digest, Document, Name, Slug, Wire, load_json, without_tags
 from policies.wire.choices import Metric, OutputFormat
-from policies.wire.constraints import Delta, Epsilon
+from policies.wire.constraints import MAX_SAMPLES_PER_UNIT, Delta, Epsilon
 from policies.wire.contract import Contract, SealedFile
 from policies.wire.graph import GraphModel
 from policies.wire.losses import Loss
@@ -140,7 +140,7 @@ class TrainDlConfig(Wire):
     """Optimiser steps; all of them run, whether or not their batch is empty."""
     batch_size: int = Field(ge=1, le=1_000_000)
     """Expected privacy units a step; the batch itself is a Poisson sample."""
-    samples_per_unit: int = Field(default=1, ge=1, le=64)
+    samples_per_unit: int = Field(default=1, ge=1, le=MAX_SAMPLES_PER_UNIT)
     """Samples of a unit whose gradients are averaged in one step."""
     augmentation: Augmentation | None = None
     averaging: Averaging | None = None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from policies.wire.base import Did, Digest, Document, Hex32, Hex48, Name, RunId, Slug, UtcTime, Wire
+
+MAX_NOISE: Final = 10_000.0
+"""The largest noise multiplier of a mechanism that a budget holds."""
+MAX_COUNT: Final = 10_000_000
+"""How often such a mechanism may be repeated."""
 
 RunState = Literal[
     "submitted",
@@ -26,9 +31,9 @@ class Charge(Wire):
 
     dataset: Slug
     tdc: Did
-    micro_epsilon: int = Field(ge=0)
+    micro_epsilon: int = Field(ge=0, le=2**53 - 1)
     """Epsilon in millionths, rounded up."""
-    delta_trillionths: int = Field(ge=0)
+    delta_trillionths: int = Field(ge=0, le=10**12)
     """Delta in 1e-12."""
     event: dict[str, Any]
     """The mechanism as a `dp_accounting` event; budgets compose events, never epsilons."""

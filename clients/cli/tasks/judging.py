@@ -134,6 +134,7 @@ def judge(
         agreement_facts(contract, now=now),
         pipeline,
         parameters=most_parameters(pipeline, contract),
+        charges=charges,
         budgets=[_after(charge, contract, budgets) for charge in charges],
     )
     return Judged(Policy.embedded().training(facts), charges)

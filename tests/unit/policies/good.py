@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+from policies.accounting import delta_trillionths, event_to_json, micro_epsilon, training_event
 from policies.attestation.maa import EvidenceClaims
 from policies.bundle import Bundle, build, load_bundle
 from policies.facts import (
@@ -21,6 +22,7 @@ from policies.facts import (
     release_facts,
     training_facts,
 )
+from policies.population import most_units
 from policies.wire.base import Document, canonical_json
 from policies.wire.contract import Contract
 from policies.wire.pipeline import Pipeline
@@ -38,6 +40,11 @@ ENTRYPOINTS = ("contract", "training", "attestation", "release")
 def contract_document() -> dict[str, Any]:
     """Return a contract that agrees to the policy that is shipped."""
     document = contract_json()
+    document["constraints"] |= {
+        "losses": ["BCEWithLogitsLoss"],
+        "metrics": ["dice_score"],
+        "outputs": ["safetensors"],
+    }
     document["policy"] = {
         "id": "depa",
         "version": load_bundle().version,
@@ -71,11 +78,34 @@ def pipeline_document() -> dict[str, Any]:
     return pipeline_json(contract().digest(), steps=100, batchSize=80)
 
 
+def charges(pipeline: Pipeline, agreed: Contract | None = None) -> tuple[Charge, ...]:
+    """Return what a private run costs each of its data sets, as far as the policies look at it."""
+    agreed, train = agreed or contract(), pipeline.train
+    units = most_units(pipeline, agreed)
+    if train.privacy_params is None or units == 0:
+        return ()
+    mechanism = training_event(
+        noise_multiplier=0.9, sampling_rate=min(1.0, train.batch_size / units), steps=train.steps
+    )
+    return tuple(
+        Charge(
+            dataset=dataset,
+            tdc=agreed.tdc.id,
+            micro_epsilon=micro_epsilon(train.privacy_params.epsilon),
+            delta_trillionths=delta_trillionths(train.privacy_params.delta),
+            event=event_to_json(mechanism),
+        )
+        for dataset in pipeline.datasets
+    )
+
+
 def training_case(document: dict[str, Any] | None = None) -> TrainingFacts:
+    pipeline = Pipeline.from_json(document or pipeline_document())
     return training_facts(
         contract_case(),
-        Pipeline.from_json(document or pipeline_document()),
+        pipeline,
         parameters=120_000,
+        charges=charges(pipeline),
         budgets=[
             BudgetAfter("mri-a", tdc_after_micro_epsilon=8_000_000, overall_after_micro_epsilon=9),
             BudgetAfter("mri-b", tdc_after_micro_epsilon=8_000_000, overall_after_micro_epsilon=9),
@@ -133,16 +163,7 @@ def approval() -> Approval:
         decision="dec-1",
         approved_at=datetime.fromtimestamp(NOW - 100, UTC),
         expires_at=datetime.fromtimestamp(NOW + 3600, UTC),
-        charges=tuple(
-            Charge(
-                dataset=dataset,
-                tdc=contract().tdc.id,
-                micro_epsilon=8_000_000,
-                delta_trillionths=500_000_000,
-                event={},
-            )
-            for dataset in ("mri-a", "mri-b")
-        ),
+        charges=charges(pipeline),
     )
 
 

@@ -54,10 +54,11 @@ def test_a_bundle_that_the_contract_does_not_name_denies(facts: Callable[[], obj
     policy = Policy.embedded(other_bundle())
     decision: Decision = getattr(policy, entrypoint)(facts())
     assert not decision.allow
-    (reason,) = decision.reasons
-    assert reason.code == "POLICY_MISMATCH"
-    assert load_bundle().digest in reason.msg
-    assert other_bundle().digest in reason.msg
+    digest, version = decision.reasons
+    assert digest.code == version.code == "POLICY_MISMATCH"
+    assert load_bundle().digest in digest.msg
+    assert other_bundle().digest in digest.msg
+    assert version.msg.endswith("version 1.0.0, judged by 1.0.1")
 
 
 def test_facts_cannot_say_which_policy_judges(policy: Policy) -> None:

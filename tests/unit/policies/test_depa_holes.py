@@ -22,6 +22,7 @@ from tests.unit.policies.good import (
     attestation_case,
     case,
     change,
+    charges,
     contract,
     contract_case,
     contract_document,
@@ -97,7 +98,7 @@ def test_a_clipping_norm_that_clips_nothing_is_refused(policy: Policy) -> None:
 
 
 def test_five_hundred_epochs_are_refused(policy: Policy) -> None:
-    assert set(judged(policy, f"{CONFIG}/steps", 500_000)) == {"STEPS_EXCEEDED"}
+    assert set(judged(policy, f"{CONFIG}/steps", 500_000)) == {"EPOCHS_EXCEEDED", "STEPS_EXCEEDED"}
 
 
 @pytest.mark.parametrize("epsilon", [None, -1.0, 0.0, "1.0"])
@@ -185,6 +186,7 @@ def test_data_at_another_place_is_another_contract(policy: Policy) -> None:
         contract_case(contract(bent)),
         Pipeline.from_json(pipeline_document()),
         parameters=1,
+        charges=charges(Pipeline.from_json(pipeline_document())),
         budgets=[BudgetAfter("mri-a", 1, 1), BudgetAfter("mri-b", 1, 1)],
     )
     assert [reason.code for reason in policy.training(facts).reasons] == ["OTHER_CONTRACT"]
@@ -277,6 +279,7 @@ def test_runs_that_together_cost_more_than_granted_are_refused(policy: Policy) -
         contract_case(),
         Pipeline.from_json(pipeline_document()),
         parameters=1,
+        charges=charges(Pipeline.from_json(pipeline_document())),
         budgets=[BudgetAfter("mri-a", 16_000_001, 1), BudgetAfter("mri-b", 1, 32_000_001)],
     )
     assert [str(reason) for reason in policy.training(facts).reasons] == [

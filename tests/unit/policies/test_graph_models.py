@@ -11,7 +11,7 @@ from policies.wire.decision import Decision
 from policies.wire.pipeline import Pipeline
 from tests.described import graph_json, layer
 from tests.samples import pipeline_json
-from tests.unit.policies.good import contract, contract_case, contract_document
+from tests.unit.policies.good import charges, contract, contract_case, contract_document
 
 
 def facts(
@@ -27,6 +27,7 @@ def facts(
         contract_case(agreed),
         pipeline,
         parameters=most_parameters(pipeline, agreed),
+        charges=charges(pipeline, agreed),
         budgets=[BudgetAfter("mri-a", 8_000_000, 9), BudgetAfter("mri-b", 8_000_000, 9)],
     )
 

@@ -64,8 +64,13 @@ def test_reasons_of_bundle_and_provider_stand_together(policy: Policy) -> None:
 
 
 def test_rules_of_several_providers_are_all_asked(policy: Policy) -> None:
-    one, two = module(msg='"one"'), module(msg='"two"')
-    assert [r.msg[-3:] for r in judged(policy, "contract", one, two).reasons] == ["one", "two"]
+    one, two = module(msg='"one"'), module(msg='"two"', name="hospital_b")
+    facts = with_rules(case("contract"), one, two)
+    rule = {"provider": did("Hospital-B"), "name": "hospital_b", "digest": sha256(two)}
+    change(facts, "/contract/policy/partyRules/1", rule)
+    asked = policy.with_rules({sha256(data): data for data in (one, two)})
+    reasons = asked.evaluate("contract", document(facts)).reasons
+    assert [reason.msg[-3:] for reason in reasons] == ["one", "two"]
 
 
 @pytest.mark.parametrize(

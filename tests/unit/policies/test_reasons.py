@@ -13,6 +13,7 @@ from policies.decide import Policy
 from policies.lint import read_folder
 from policies.lint.codes import ENGINE_CODES
 from policies.lint.source import Module, dotted, parse_module, walk
+from tests.samples import did
 from tests.unit.policies import table_reasons
 from tests.unit.policies.good import ENTRYPOINTS, NOW, case, change, document
 
@@ -23,6 +24,9 @@ ASKED = case("release")["request"]["keys"][0]
 Change = tuple[str, Any]
 
 TRAIN = "/pipeline/stages/1"
+HOSPITAL_A = did("Hospital-A")
+GOOD_BASE = case("contract")["contract"]["baseModels"][0]
+RULE = {"provider": HOSPITAL_A, "name": "ethics", "digest": OTHER}
 
 DENIED: list[tuple[str, str, list[Change]]] = [
     ("contract", "ADJACENCY_UNKNOWN", [("/contract/privacy/0/adjacency", "bounded")]),
@@ -148,6 +152,42 @@ DENIED: list[tuple[str, str, list[Change]]] = [
     ("release", "NONCE_USED", [("/request/nonceUsedWith/-", OTHER)]),
     ("release", "OTHER_CONTRACT", [("/run/contract", OTHER)]),
     ("release", "RUN_STATE", [("/run/state", "completed")]),
+    ("contract", "BASE_MODEL_DUPLICATE", [("/contract/baseModels/-", GOOD_BASE)]),
+    ("contract", "GRANT_EMPTY", [("/contract/outputs", [])]),
+    ("contract", "PARTY_RULE_DIGEST", [("/contract/policy/partyRules/-", {**RULE, "digest": "x"})]),
+    ("contract", "PARTY_RULE_DUPLICATE", [("/contract/policy/partyRules", [RULE, RULE])]),
+    (
+        "contract",
+        "PARTY_RULE_OF_STRANGER",
+        [("/contract/policy/partyRules/-", {**RULE, "provider": "did:web:x"})],
+    ),
+    ("contract", "PLACEHOLDER_LEFT", [("/contract/unfilled/-", "/title")]),
+    ("contract", "PROVIDER_WITHOUT_DATA", [("/contract/datasets/1/provider", HOSPITAL_A)]),
+    ("contract", "UNITS_NOT_POSITIVE", [("/contract/datasets/0/units", 0)]),
+    ("training", "CHARGES_DIFFER", [("/charges/0", REMOVED)]),
+    ("training", "CHARGE_OF_OTHER_CONSUMER", [("/charges/0/tdc", "did:web:x")]),
+    ("training", "EPOCHS_EXCEEDED", [("/contract/privacy/0/maxEpochs", 18)]),
+    ("training", "FOREIGN_TEXT", [("/pipeline/foreignTexts/-", "/pipeline/1/config/device")]),
+    ("training", "INPUTS_DIFFER", [("/pipeline/inputs/0/id", "mri-z")]),
+    ("training", "INPUT_DIGEST_DIFFERS", [("/pipeline/inputs/0/digest", OTHER)]),
+    ("training", "INPUT_NOT_READ_ONLY", [("/pipeline/inputs/0/access", "write")]),
+    ("training", "LOSS_MISSING", [(f"{TRAIN}/losses", [])]),
+    ("training", "LOSS_NOT_ALLOWED", [(f"{TRAIN}/losses/0", "torch.os.system")]),
+    ("training", "MECHANISM_DIFFERS", [("/charges/0/steps", 99)]),
+    ("training", "METRIC_NOT_ALLOWED", [(f"{TRAIN}/metrics/0/name", "auroc")]),
+    (
+        "training",
+        "NOISE_TOO_SMALL",
+        [("/contract/privacy/1/minNoiseMicro", 900_001)],
+    ),
+    ("training", "OUTPUT_NOT_ALLOWED", [(f"{TRAIN}/output", "pickle")]),
+    ("training", "SAMPLES_PER_UNIT_EXCEEDED", [(f"{TRAIN}/samplesPerUnit", 65)]),
+    (
+        "training",
+        "SAMPLING_RATE_EXCEEDED",
+        [("/contract/privacy/0/maxSamplingBillionths", 181_818_181)],
+    ),
+    ("training", "UNIT_GRADIENT_UNKNOWN", [(f"{TRAIN}/unitGradient", "sum")]),
 ]
 
 WARNED: list[tuple[str, str, list[Change]]] = [

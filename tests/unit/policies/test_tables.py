@@ -14,7 +14,7 @@ from policies.facts import BudgetAfter, TrainingFacts, training_facts
 from policies.wire.contract import Contract
 from policies.wire.pipeline import Pipeline
 from tests.tables import tables_contract, tables_pipeline
-from tests.unit.policies.good import change, contract_case, contract_document, document
+from tests.unit.policies.good import change, charges, contract_case, contract_document, document
 from tests.unit.policies.table_reasons import DENIED
 
 STAGE = "/pipeline/stages/0"
@@ -30,10 +30,12 @@ def training_case(*changes: tuple[str, Any]) -> TrainingFacts:
     bent = tables_pipeline(agreed().digest(), steps=100, batchSize=80)
     for pointer, value in changes:
         change(bent, pointer, value)
+    pipeline = Pipeline.from_json(bent)
     return training_facts(
         contract_case(agreed()),
-        Pipeline.from_json(bent),
+        pipeline,
         parameters=1000,
+        charges=charges(pipeline, agreed()),
         budgets=[BudgetAfter("mri-a", 1, 1), BudgetAfter("mri-b", 1, 1)],
     )
 

@@ -23,6 +23,20 @@ deny contains lib.reason("DATASET_DUPLICATE", "/datasets", msg) if {
 	msg := sprintf("expected %v different ids, got %v", [count(input.contract.datasets), count(dataset_ids)])
 }
 
+base_model_ids := {item.id | some item in input.contract.baseModels}
+
+deny contains lib.reason("BASE_MODEL_DUPLICATE", "/baseModels", msg) if {
+	count(base_model_ids) < count(input.contract.baseModels)
+	msg := sprintf("expected %v different ids, got %v", [count(input.contract.baseModels), count(base_model_ids)])
+}
+
+deny contains lib.reason("UNITS_NOT_POSITIVE", path, msg) if {
+	some index, item in input.contract.datasets
+	item.units <= 0
+	path := sprintf("/datasets/%v/units", [index])
+	msg := sprintf("expected the number of units in %v above zero, got none", [item.id])
+}
+
 deny contains lib.reason("DIGEST_INVALID", path, msg) if {
 	some field in ["datasets", "baseModels"]
 	some index, item in input.contract[field]
@@ -47,6 +61,15 @@ deny contains lib.reason("PROVIDER_UNKNOWN", path, msg) if {
 	not is_provider(provider)
 	path := sprintf("/datasets/%v/provider", [index])
 	msg := sprintf("expected one of the contract's data providers for %v, got %v", [item.id, provider])
+}
+
+lenders := {item.provider | some item in input.contract.datasets}
+
+deny contains lib.reason("PROVIDER_WITHOUT_DATA", path, msg) if {
+	some index, party in input.contract.tdps
+	party in providers - lenders
+	path := sprintf("/tdps/%v", [index])
+	msg := sprintf("expected a data set of each data provider, got none of %v", [party])
 }
 
 deny contains lib.reason("BASE_MODEL_PROVIDER", path, msg) if {

@@ -68,6 +68,10 @@ terms_complete if {
 	is_string(input.contract.ccrp)
 	is_string(input.contract.recipient)
 	lib.is_texts(input.contract.models)
+	lib.is_texts(input.contract.losses)
+	lib.is_texts(input.contract.metrics)
+	lib.is_texts(input.contract.outputs)
+	lib.is_texts(input.contract.unfilled)
 	lib.is_whole(input.contract.maxParameters)
 	is_string(input.contract.metricsOnPrivateData)
 	data.depa.lib.trust_complete
@@ -82,7 +86,6 @@ data_complete if {
 		is_string(item.key.vault)
 		is_string(item.key.name)
 		is_number(item.units)
-		item.units > 0
 	}
 	is_array(input.contract.baseModels)
 	every item in input.contract.baseModels {
@@ -109,6 +112,10 @@ limits_complete if {
 		is_number(limit.overall.deltaTrillionths)
 		is_number(limit.maxGradNormMicro)
 		is_number(limit.maxSteps)
+		is_number(limit.maxEpochs)
+		is_number(limit.maxSamplingBillionths)
+		is_number(limit.maxSamplesPerUnit)
+		is_number(limit.minNoiseMicro)
 	}
 	is_array(input.contract.dataUse)
 	every use in input.contract.dataUse {

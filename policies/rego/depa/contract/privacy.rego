@@ -16,6 +16,7 @@ deny contains lib.reason("LIMIT_NOT_POSITIVE", path, msg) if {
 		limit.total.microEpsilon, limit.total.deltaTrillionths,
 		limit.overall.microEpsilon, limit.overall.deltaTrillionths,
 		limit.maxGradNormMicro, limit.maxSteps,
+		limit.maxEpochs, limit.maxSamplingBillionths, limit.maxSamplesPerUnit, limit.minNoiseMicro,
 	])
 	least <= 0
 	path := sprintf("/constraints/privacy/%v", [index])

@@ -21,6 +21,11 @@ deny contains lib.reason("PURPOSE_NOT_ALLOWED", "/purpose", msg) if {
 	msg := sprintf("expected purpose TRAINING, got %v", [input.contract.purpose])
 }
 
+deny contains lib.reason("PLACEHOLDER_LEFT", path, msg) if {
+	some path in input.contract.unfilled
+	msg := "expected a contract that is filled in, got a placeholder"
+}
+
 deny contains lib.reason("WINDOW_INVALID", "/expiryTime", msg) if {
 	input.contract.expiresAt <= input.contract.startsAt
 	msg := sprintf("expires at %v, expected later than its start at %v", [

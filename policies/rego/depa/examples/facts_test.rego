@@ -21,6 +21,10 @@ limit(dataset) := {
 	"adjacency": "add-remove",
 	"maxGradNormMicro": 1000000,
 	"maxSteps": 1000,
+	"maxEpochs": 50,
+	"maxSamplingBillionths": 500000000,
+	"maxSamplesPerUnit": 4,
+	"minNoiseMicro": 700000,
 }
 
 sealed(id, provider, vault) := {
@@ -51,6 +55,9 @@ terms := {
 		{"dataset": "set-b", "join": true, "privateOnly": true},
 	],
 	"models": ["unet2d", "onnx"],
+	"losses": ["BCEWithLogitsLoss", "DiceLoss"],
+	"metrics": ["dice_score"],
+	"outputs": ["safetensors", "onnx"],
 	"maxParameters": 1000000,
 	"metricsOnPrivateData": "withheld",
 	"attestation": {
@@ -64,6 +71,7 @@ terms := {
 	},
 	"policy": {"id": "depa", "version": "1.0.0", "digest": digest("b"), "partyRules": [party_rule]},
 	"recipient": "did:tdc",
+	"unfilled": [],
 }
 
 contract := {
@@ -83,10 +91,25 @@ contract := {
 	"supersededBy": [],
 }
 
+charge(dataset) := {
+	"dataset": dataset,
+	"tdc": "did:tdc",
+	"microEpsilon": 7990000,
+	"deltaTrillionths": 500000000,
+	"noiseMicro": 900000,
+	"samplingBillionths": 200000000,
+	"steps": 100,
+}
+
 training := object.union(contract, {
 	"pipeline": {
 		"digest": digest("e"),
 		"contract": digest("c"),
+		"inputs": [
+			{"id": "set-a", "digest": digest("d"), "access": "read"},
+			{"id": "set-b", "digest": digest("d"), "access": "read"},
+		],
+		"foreignTexts": [],
 		"stages": [
 			{"path": "/pipeline/0", "name": "DirectoryJoin", "datasets": ["set-a", "set-b"]},
 			{
@@ -107,10 +130,15 @@ training := object.union(contract, {
 				},
 				"steps": 100,
 				"batchUnits": 80,
+				"samplesPerUnit": 2,
+				"unitGradient": "mean",
+				"losses": ["DiceLoss"],
 				"metrics": [{"name": "dice_score", "on": "public"}],
+				"output": "safetensors",
 			},
 		],
 	},
+	"charges": [charge("set-a"), charge("set-b")],
 	"budgets": [
 		{"dataset": "set-a", "tdcAfter": 8000000, "overallAfter": 8000000},
 		{"dataset": "set-b", "tdcAfter": 8000000, "overallAfter": 8000000},

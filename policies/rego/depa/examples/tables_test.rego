@@ -48,7 +48,14 @@ table_patches := [
 
 table_contract := json.patch(contract, table_patches)
 
-table_training := json.patch(training, array.concat(table_patches, [{
+# A patient is in both tables, so that 80 of 200 take part in a step.
+rate(index) := {
+	"op": "replace",
+	"path": sprintf("/charges/%v/samplingBillionths", [index]),
+	"value": 400000000,
+}
+
+table_training := json.patch(training, array.concat(table_patches, [rate(0), rate(1), {
 	"op": "replace",
 	"path": "/pipeline/stages/0",
 	"value": {

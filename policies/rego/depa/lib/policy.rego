@@ -19,6 +19,11 @@ policy_mismatch contains reason("POLICY_MISMATCH", "/policy/id", msg) if {
 	msg := sprintf("the contract agrees to policy %v, judged by %v", [input.contract.policy.id, identity.id])
 }
 
+policy_mismatch contains reason("POLICY_MISMATCH", "/policy/version", msg) if {
+	input.contract.policy.version != identity.version
+	msg := sprintf("the contract agrees to version %v, judged by %v", [input.contract.policy.version, identity.version])
+}
+
 policy_complete if {
 	is_digest(judging)
 	is_digest(input.contract.policy.digest)
@@ -26,9 +31,9 @@ policy_complete if {
 	is_text(input.contract.policy.version)
 	is_array(input.contract.policy.partyRules)
 	every rule in input.contract.policy.partyRules {
-		is_text(rule.provider)
+		is_string(rule.provider)
 		is_text(rule.name)
-		is_digest(rule.digest)
+		is_string(rule.digest)
 	}
 }
 

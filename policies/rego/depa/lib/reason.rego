@@ -9,7 +9,7 @@ reason(code, path, msg) := {"code": code, "path": path, "msg": msg}
 quotient(dividend, divisor) := (dividend - (dividend % divisor)) / divisor
 
 # The largest delta, in 1e-12, that is below one over the number of units.
-largest_delta(units) := quotient(999999999999, units)
+largest_delta(units) := quotient(999999999999, units) if units > 0
 
 epsilon(micro) := decimal(micro, 1000000)
 

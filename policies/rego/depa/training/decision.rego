@@ -63,6 +63,22 @@ complete if {
 	every stage in input.pipeline.stages {
 		stage_complete(stage)
 	}
+	lib.is_texts(input.pipeline.foreignTexts)
+	is_array(input.pipeline.inputs)
+	every file in input.pipeline.inputs {
+		is_string(file.id)
+		is_string(file.digest)
+		is_string(file.access)
+	}
+	is_array(input.charges)
+	every charge in input.charges {
+		is_string(charge.dataset)
+		is_string(charge.tdc)
+		lib.is_spend(charge)
+		lib.is_whole(charge.noiseMicro)
+		lib.is_whole(charge.samplingBillionths)
+		lib.is_whole(charge.steps)
+	}
 	is_array(input.budgets)
 	every budget in input.budgets {
 		lib.is_text(budget.dataset)
@@ -93,6 +109,10 @@ stage_complete(stage) if {
 	lib.is_texts(stage.batchCoupled)
 	lib.is_whole(stage.steps)
 	lib.is_whole(stage.batchUnits)
+	lib.is_whole(stage.samplesPerUnit)
+	lib.is_text(stage.unitGradient)
+	lib.is_texts(stage.losses)
+	lib.is_text(stage.output)
 	is_array(stage.metrics)
 	every metric in stage.metrics {
 		lib.is_text(metric.name)

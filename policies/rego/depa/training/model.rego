@@ -6,6 +6,12 @@ import data.depa.lib
 
 is_allowed_model(kind) if kind in input.contract.models
 
+is_granted_loss(name) if name in input.contract.losses
+
+is_granted_metric(name) if name in input.contract.metrics
+
+is_granted_output(format) if format in input.contract.outputs
+
 is_base_model(id) if {
 	some item in input.contract.baseModels
 	item.id == id
@@ -42,6 +48,38 @@ deny contains lib.reason("BASE_WEIGHTS_MISSING", path, msg) if {
 	count(stage.baseWeights) == 0
 	path := concat("", [stage.path, "/config/baseWeights"])
 	msg := "expected the base model that holds the graph, got none"
+}
+
+deny contains lib.reason("LOSS_NOT_ALLOWED", path, msg) if {
+	some stage in training_stages
+	some name in stage.losses
+	not is_granted_loss(name)
+	path := concat("", [stage.path, "/config/loss"])
+	msg := sprintf("expected one of %v, got %v", [lib.listing(input.contract.losses), name])
+}
+
+deny contains lib.reason("LOSS_MISSING", path, msg) if {
+	some stage in training_stages
+	count(stage.losses) == 0
+	path := concat("", [stage.path, "/config/loss"])
+	msg := "expected a loss, got none"
+}
+
+deny contains lib.reason("METRIC_NOT_ALLOWED", path, msg) if {
+	some stage in training_stages
+	some metric in stage.metrics
+	name := metric.name
+	not is_granted_metric(name)
+	path := concat("", [stage.path, "/config/metrics"])
+	msg := sprintf("expected one of %v, got %v", [lib.listing(input.contract.metrics), name])
+}
+
+deny contains lib.reason("OUTPUT_NOT_ALLOWED", path, msg) if {
+	some stage in training_stages
+	output := stage.output
+	not is_granted_output(output)
+	path := concat("", [stage.path, "/config/output"])
+	msg := sprintf("expected one of %v, got %v", [lib.listing(input.contract.outputs), output])
 }
 
 deny contains lib.reason("METRICS_WITHHELD", path, msg) if {

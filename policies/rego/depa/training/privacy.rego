@@ -110,36 +110,3 @@ deny contains lib.reason("GRAD_NORM_EXCEEDED", path, msg) if {
 		pair.limit.dataset,
 	])
 }
-
-deny contains lib.reason("STEPS_EXCEEDED", path, msg) if {
-	some pair in limited
-	pair.stage.steps > pair.limit.maxSteps
-	path := concat("", [pair.stage.path, "/config/steps"])
-	msg := sprintf("%v steps asked, at most %v granted for data set %v", [
-		pair.stage.steps,
-		pair.limit.maxSteps,
-		pair.limit.dataset,
-	])
-}
-
-deny contains lib.reason("BATCH_TOO_LARGE", path, msg) if {
-	some stage in private_stages
-	units := most_units(stage.datasets)
-	stage.batchUnits > units
-	path := concat("", [stage.path, "/config/batchSize"])
-	msg := sprintf("%v units a step asked, expected at most the %v units of its data sets", [stage.batchUnits, units])
-}
-
-# Tables are joined on their units' keys: a unit of the result is in each of them.
-most_units(ids) := min(units_of(ids)) if count(table_stages) > 0
-
-most_units(ids) := sum(units_of(ids)) if count(table_stages) == 0
-
-units_of(ids) := [item.units | some item in input.contract.datasets; item.id in ids]
-
-deny contains lib.reason("BATCH_COUPLED", path, msg) if {
-	some stage in private_stages
-	some name in stage.batchCoupled
-	path := concat("", [stage.path, "/config"])
-	msg := sprintf("expected layers and losses of one sample each, got %v, which couples a batch", [name])
-}

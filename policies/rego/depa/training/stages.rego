@@ -52,9 +52,11 @@ deny contains lib.reason("STAGE_ORDER", "/pipeline", msg) if {
 
 deny contains lib.reason("STAGE_INPUT_DIFFERS", stage.path, msg) if {
 	some stage in input.pipeline.stages
-	read := {id | some id in stage.datasets}
-	read != source_ids
-	msg := sprintf("expected to read %v as the first stage does, got %v", [lib.listing(source_ids), lib.listing(read)])
+	stage.datasets != source.datasets
+	msg := sprintf("expected to read %v as the first stage does, got %v", [
+		lib.listing(source.datasets),
+		lib.listing(stage.datasets),
+	])
 }
 
 deny contains lib.reason("DATASET_NOT_IN_CONTRACT", source_path, msg) if {

@@ -14,7 +14,7 @@ change(path, value) := {"op": "replace", "path": path, "value": value}
 train(field, value) := change(concat("/", ["/pipeline/stages/1", field]), value)
 
 # A pipeline of one stage under a contract of one data set.
-stage := object.union(data.depa.examples.training.pipeline.stages[1], {"datasets": ["set-a"]})
+stage := object.union(data.depa.examples.training.pipeline.stages[1], {"datasets": ["set-a"], "batchUnits": 40})
 
 open_stage := object.union(
 	{field: value | some field, value in stage; field != "privacy"},
@@ -26,11 +26,16 @@ alone := [
 	{"op": "remove", "path": "/contract/privacy/1"},
 	{"op": "remove", "path": "/contract/dataUse/1"},
 	{"op": "remove", "path": "/budgets/1"},
+	{"op": "remove", "path": "/charges/1"},
+	{"op": "remove", "path": "/pipeline/inputs/1"},
+	{"op": "remove", "path": "/contract/tdps/1"},
+	{"op": "remove", "path": "/signatures/2"},
 	change("/pipeline/stages", [stage]),
 ]
 
 public := array.concat(alone, [
 	change("/contract/dataUse/0/privateOnly", false),
+	change("/charges", []),
 	change("/pipeline/stages", [open_stage]),
 ])
 
@@ -43,6 +48,10 @@ refused := {
 	["BUDGET_EXHAUSTED", 0]: [change("/budgets/0/tdcAfter", 10000001)],
 	["BUDGET_OVERALL_EXHAUSTED", 0]: [change("/budgets/1/overallAfter", 20000001)],
 	["BUDGET_UNKNOWN", 0]: [{"op": "remove", "path": "/budgets/0"}],
+	["CHARGES_DIFFER", 0]: [{"op": "remove", "path": "/charges/0"}],
+	["CHARGES_DIFFER", 1]: [change("/charges/0/dataset", "set-c")],
+	["CHARGES_DIFFER", 2]: [{"op": "add", "path": "/charges/-", "value": data.depa.examples.charge("set-a")}],
+	["CHARGE_OF_OTHER_CONSUMER", 0]: [change("/charges/1/tdc", "did:other")],
 	["CONTRACT_EXPIRED", 0]: [change("/contract/expiresAt", data.depa.examples.now)],
 	["CONTRACT_NOT_EXECUTED", 0]: [change("/executed", false)],
 	["DATASET_NOT_IN_CONTRACT", 0]: [change("/pipeline/stages/0/datasets", ["set-a", "set-b", "set-c"])],
@@ -50,20 +59,38 @@ refused := {
 	["DATASET_REPEATED", 0]: [change("/pipeline/stages/0/datasets", ["set-a", "set-b", "set-b"])],
 	["DELTA_EXCEEDED", 0]: [train("privacy/deltaTrillionths", 500000001)],
 	["DELTA_GRANTS_A_RECORD", 0]: [train("privacy/deltaTrillionths", 5000000000)],
+	["EPOCHS_EXCEEDED", 0]: [change("/contract/privacy/1/maxEpochs", 19)],
 	["EPSILON_EXCEEDED", 0]: [train("privacy/microEpsilon", 8000001)],
 	["FACTS_INCOMPLETE", 0]: [{"op": "remove", "path": "/pipeline/digest"}],
 	["FACTS_INCOMPLETE", 1]: [change("/pipeline/stages", [])],
+	["FOREIGN_TEXT", 0]: [change("/pipeline/foreignTexts", ["/pipeline/1/config/device"])],
 	["GRAD_NORM_EXCEEDED", 0]: [train("privacy/maxGradNormMicro", 1000001)],
+	["INPUTS_DIFFER", 0]: [{"op": "remove", "path": "/pipeline/inputs/0"}],
+	["INPUTS_DIFFER", 1]: [change("/pipeline/inputs/0/id", "set-c")],
+	["INPUT_DIGEST_DIFFERS", 0]: [change("/pipeline/inputs/0/digest", data.depa.examples.digest("9"))],
+	["INPUT_NOT_READ_ONLY", 0]: [change("/pipeline/inputs/1/access", "read-write")],
 	["JOIN_MISSING", 0]: [{"op": "remove", "path": "/pipeline/stages/0"}],
 	["JOIN_NOT_ALLOWED", 0]: [change("/contract/dataUse/1/join", false)],
+	["LOSS_MISSING", 0]: [train("losses", [])],
+	["LOSS_NOT_ALLOWED", 0]: [train("losses", ["DiceLoss", "MSELoss"])],
+	["MECHANISM_DIFFERS", 0]: [change("/charges/0/microEpsilon", 8000001)],
+	["MECHANISM_DIFFERS", 1]: [change("/charges/0/deltaTrillionths", 499999999)],
+	["MECHANISM_DIFFERS", 2]: [change("/charges/0/steps", 99)],
+	["MECHANISM_DIFFERS", 3]: [change("/charges/0/samplingBillionths", 200000002)],
+	["MECHANISM_DIFFERS", 4]: [change("/charges/0/samplingBillionths", 199999998)],
 	["METRICS_WITHHELD", 0]: [train("metrics", [{"name": "accuracy", "on": "private"}])],
+	["METRIC_NOT_ALLOWED", 0]: [train("metrics", [{"name": "recall", "on": "public"}])],
 	["MODEL_NOT_ALLOWED", 0]: [train("model", "xgboost")],
+	["NOISE_TOO_SMALL", 0]: [change("/charges/0/noiseMicro", 699999)],
 	["OTHER_CONTRACT", 0]: [change("/pipeline/contract", data.depa.examples.digest("9"))],
+	["OUTPUT_NOT_ALLOWED", 0]: [train("output", "pickle")],
 	["PARAMETERS_EXCEEDED", 0]: [train("parameters", 1000001)],
 	["POLICY_MISMATCH", 0]: [change("/bundle/digest", data.depa.examples.digest("9"))],
 	["PRIVACY_NOT_POSITIVE", 0]: [train("privacy/microEpsilon", 0)],
 	["PRIVACY_PARAMS_MISSING", 0]: [{"op": "remove", "path": "/pipeline/stages/1/privacy"}],
 	["PRIVACY_REQUIRED", 0]: [train("isPrivate", false), {"op": "remove", "path": "/pipeline/stages/1/privacy"}],
+	["SAMPLES_PER_UNIT_EXCEEDED", 0]: [train("samplesPerUnit", 5)],
+	["SAMPLING_RATE_EXCEEDED", 0]: [change("/contract/privacy/0/maxSamplingBillionths", 199999999)],
 	["SIGNATURE_MISSING", 0]: [{"op": "remove", "path": "/signatures/0"}],
 	["STAGE_INPUT_DIFFERS", 0]: [train("datasets", ["set-a"])],
 	["STAGE_ORDER", 0]: [{"op": "remove", "path": "/pipeline/stages/1"}],
@@ -76,6 +103,7 @@ refused := {
 		"value": {"path": "/pipeline/2", "name": "Noop", "datasets": ["set-a", "set-b"]},
 	}],
 	["STEPS_EXCEEDED", 0]: [train("steps", 1001)],
+	["UNIT_GRADIENT_UNKNOWN", 0]: [train("unitGradient", "sum")],
 	["UNIT_MISMATCH", 0]: [train("privacy/unit", "record")],
 }
 

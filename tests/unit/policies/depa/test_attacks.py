@@ -20,7 +20,7 @@ from policies.wire.decision import Decision
 from policies.wire.pipeline import Pipeline
 from policies.wire.tables import CategoryFeature, TableDataset
 from tests.depa import TABLE, document, imported, imported_pipeline
-from tests.unit.policies.good import NONCE, NOW, RUN, change, claims, contract_case
+from tests.unit.policies.good import NONCE, NOW, RUN, change, charges, claims, contract_case
 
 TRAIN = "/pipeline/1/config"
 
@@ -32,7 +32,13 @@ def judged(policy: Policy, contract: Contract, pipeline: Pipeline) -> Decision:
     budgets = [BudgetAfter(name, 1_500_000, 1_500_000) for name in private]
     parameters = most_parameters(pipeline, contract)
     return policy.training(
-        training_facts(agreement, pipeline, parameters=parameters, budgets=budgets)
+        training_facts(
+            agreement,
+            pipeline,
+            parameters=parameters,
+            charges=charges(pipeline, contract),
+            budgets=budgets,
+        )
     )
 
 

@@ -113,6 +113,7 @@ def test_layers_that_couple_a_batch_reach_the_policy() -> None:
         contract_case(),
         Pipeline.from_json(pipeline_document()),
         parameters=1,
+        charges=[],
         budgets=[],
         batch_coupled=["bn1"],
     )

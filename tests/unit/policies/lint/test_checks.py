@@ -289,7 +289,7 @@ def test_lines_that_no_test_reaches_are_named() -> None:
     report = run_tests(files)
     names = ("decision", "keys", "run")
     assert set(report.missed) == {f"depa/release/{name}.rego" for name in names}
-    assert report.coverage < 0.9
+    assert report.coverage < 0.95
 
 
 def test_a_line_that_no_test_reaches_is_named_among_others() -> None:

@@ -18,10 +18,6 @@ FILES = read_folder(FOLDER)
 
 UNJUDGED = {
     "bundle.version": "the digest says which bundle judges; versions are for people",
-    "contract.policy.version": "the digest says which bundle was agreed to",
-    "contract.policy.partyRules.*.digest": "compared with the text by who loads it",
-    "contract.policy.partyRules.*.name": "compared with the text by who loads it",
-    "contract.policy.partyRules.*.provider": "named in reasons by who loads the text",
     "pipeline.digest": "what is approved, and compared when keys are released",
     "request.nonce": "compared with the evidence; here only its use before counts",
 }
