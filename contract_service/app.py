@@ -35,6 +35,7 @@ from contract_service.middleware import BodyLimit, RequestContext
 from contract_service.openapi import PROBLEM_SCHEMA, binary
 from contract_service.parties.routes import router as party_routes
 from contract_service.policy.routes import router as policy_routes
+from contract_service.rules.routes import router as rules_routes
 from contract_service.runs.routes import router as run_routes
 from contract_service.runs.service import Runs
 from contract_service.runs.settle import settle_runs
@@ -93,6 +94,7 @@ def create_app(
         party_routes,
         budget_routes,
         policy_routes,
+        rules_routes,
         log_routes,
     ):
         app.include_router(router)

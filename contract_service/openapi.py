@@ -22,6 +22,11 @@ def cose_body() -> dict[str, Any]:
     return _body(COSE, {"type": "string", "format": "binary"})
 
 
+def text_body(description: str) -> dict[str, Any]:
+    """Return the description of a body that is text."""
+    return _body("text/plain", {"type": "string", "description": description})
+
+
 def binary(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
     """Return the description of an answer that is not JSON of ours."""
     return {200: {"description": description, "content": {media_type: {}}}}

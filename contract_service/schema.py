@@ -12,6 +12,7 @@ from contract_service.budget.tables import BookingRow, LockRow
 from contract_service.contracts.tables import ContractDatasetRow, ContractPartyRow, ContractRow
 from contract_service.parties.tables import PartyRow, UsedTokenRow
 from contract_service.policy.tables import DecisionRow
+from contract_service.rules.tables import RulesRow
 from contract_service.runs.tables import NonceRow, RunRow
 
 TABLES: Final[tuple[type[SQLModel], ...]] = (
@@ -25,6 +26,7 @@ TABLES: Final[tuple[type[SQLModel], ...]] = (
     LockRow,
     NonceRow,
     PartyRow,
+    RulesRow,
     RunRow,
     StatementRow,
     UsedTokenRow,

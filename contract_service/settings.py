@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
     contract_limit: int = Field(default=1000, ge=1)
     """Contracts that one consumer may have proposed and not executed."""
+    rules_limit: int = Field(default=100, ge=0)
+    """Modules of a provider's own rules that one party may have uploaded."""
     approval_seconds: int = Field(default=3600, ge=60)
     """How long an approval may be used."""
     nonce_seconds: int = Field(default=600, ge=30)

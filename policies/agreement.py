@@ -82,7 +82,8 @@ def verify_agreement(dossier: Dossier, *, run: str, policies: Policies, now: int
         charges=approval.document.charges,
         budgets=_budgets(approval.document),
     )
-    decision = policies.of(dossier.contract.policy.digest).training(facts)
+    policy = policies.of(dossier.contract.policy.digest).with_rules(dossier.documents)
+    decision = policy.training(facts)
     if not decision.allow:
         raise Denied(decision)
     return Agreement(

@@ -98,7 +98,8 @@ def _decisions(dossier: Dossier, policies: Mapping[str, Bundle]) -> Finding:
         if record.policy not in policies:
             raise RecordRefused(f"decision {record.decision_id}: unknown policy {record.policy}")
         salt, facts = made_from[:SALT_BYTES], made_from[SALT_BYTES:]
-        again = replay(record, facts, salt=salt, bundle=policies[record.policy])
+        bundle = policies[record.policy]
+        again = replay(record, facts, salt=salt, bundle=bundle, rules=dossier.documents)
         allowed += record.allow
         failed += again is None
     total = len(dossier.decisions) - failed

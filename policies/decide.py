@@ -132,13 +132,8 @@ class Policy:
         """Return a verdict with what the providers' rules add to it, which allows nothing."""
         asked = json.dumps(json.loads(document) | {"question": entrypoint})
         # Reasons about the contract stand under /contract unless it is all that is judged.
-        below = "" if entrypoint == "contract" else "/contract"
-        added = self.party.judge(
-            rules,
-            document=asked,
-            at=f"{below}/policy/partyRules",
-            taken=self.bundle.codes.keys(),
-        )
+        top = "" if entrypoint == "contract" else "/contract"
+        added = self.party.judge(rules, document=asked, top=top, taken=self.bundle.codes.keys())
         return verdict.model_copy(
             update={
                 "allow": verdict.allow and not added.deny,

@@ -70,7 +70,14 @@ def reconsider(
 def _one(item: Replayable, old: Policy, new: Policy) -> Reconsidered:
     entry = item.entry
     if entry.policy == old.bundle.digest:
-        replay(entry, item.facts, salt=item.salt, bundle=old.bundle, engine=old.engine)
+        replay(
+            entry,
+            item.facts,
+            salt=item.salt,
+            bundle=old.bundle,
+            rules=old.party.texts,
+            engine=old.engine,
+        )
     before, after = _under(item, old), _under(item, new)
     was, now = _codes(before), _codes(after)
     return Reconsidered(

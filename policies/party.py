@@ -54,14 +54,14 @@ class PartyRules:
     """By digest; there may be more than a contract names, and others."""
 
     def judge(
-        self, rules: Sequence[PartyRuleFacts], *, document: str, at: str, taken: Collection[str]
+        self, rules: Sequence[PartyRuleFacts], *, document: str, top: str, taken: Collection[str]
     ) -> PartyVerdict:
         """Return what the providers' rules say about facts; whatever goes wrong is a denial.
 
         Args:
             rules: Those that the contract names.
             document: JSON that the rules see as `input`.
-            at: JSON pointer to the list of these rules in what is judged.
+            top: JSON pointer to the contract in what is judged.
             taken: Codes that are not a provider's to give.
         """
         deny: list[RawReason] = []
@@ -72,11 +72,15 @@ class PartyRules:
             except PolicyError as error:
                 code = UNKNOWN if isinstance(error, _AbsentError) else FAILED
                 message = f"rules {rule.name} of {rule.provider}: {error}"
-                deny.append(RawReason(code=code, path=f"{at}/{index}", msg=message))
+                path = f"/contract/policy/partyRules/{index}"
+                deny.append(RawReason(code=code, path=path, msg=message))
             else:
                 deny += found.deny
                 warn += found.warn
-        return PartyVerdict(deny=tuple(deny), warn=tuple(warn))
+        return PartyVerdict(
+            deny=tuple(_below(item, top) for item in deny),
+            warn=tuple(_below(item, top) for item in warn),
+        )
 
     def _ask(self, rule: PartyRuleFacts, document: str, taken: Collection[str]) -> PartyVerdict:
         module = self.module(rule)
@@ -180,6 +184,13 @@ def _explained(lines: Sequence[str]) -> Iterator[tuple[str, Explanation]]:
 
 class _AbsentError(PolicyError):
     """The text of a module is not at hand."""
+
+
+def _below(reason: RawReason, top: str) -> RawReason:
+    """Return a reason whose place is in what is judged, which may be the contract alone."""
+    if not f"{reason.path}/".startswith("/contract/"):
+        return reason
+    return reason.model_copy(update={"path": top + reason.path.removeprefix("/contract")})
 
 
 def _attributed(reason: RawReason, module: Module, taken: Collection[str]) -> RawReason:

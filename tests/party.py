@@ -15,7 +15,8 @@ package depa.party.hospital_a
 #   code: PARTY_TOO_FEW_PATIENTS
 #   remedy: Add data sets until at least 400 patients take part.
 deny contains {"code": "PARTY_TOO_FEW_PATIENTS", "path": "/contract/datasets", "msg": msg} if {
-	patients := sum([dataset.units | some dataset in input.contract.datasets])
+	datasets := input.contract.datasets
+	patients := sum([dataset.units | some dataset in datasets])
 	patients < 400
 	msg := sprintf("expected at least 400 patients, got %v", [patients])
 }

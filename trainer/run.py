@@ -29,6 +29,7 @@ from clients.api.transport import RunToken
 from ledger.errors import LedgerError
 from policies.agreement import Agreement
 from policies.dossier import RecordRefused
+from policies.engine.workers import shared_workers
 from policies.errors import DepaError
 from policies.releases import shipped_policies
 from policies.wire.run import Progress, Spent
@@ -84,6 +85,8 @@ def run(room: Room, environ: Mapping[str, str]) -> None:
     agreement = gate.verify(
         service.bundle(room.run), room=room, policies=shipped_policies(), now=int(time.time())
     )
+    # Providers' rules are not asked again, and nothing of theirs runs beside keys.
+    shared_workers().close()
     reporter.phase("attesting")
     attested = gate.attest(
         agreement, room=room, tee=open_tee(environ), nonce=service.nonce(room.run).nonce

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import StringConstraints
 
 from policies.wire.base import Did, Digest, Document, Name, RunId, Slug, UtcTime, Version, Wire
-from policies.wire.decision import DecisionRecord, Reason
+from policies.wire.decision import Code, DecisionRecord, Reason
 from policies.wire.run import Progress, Revocation, RunReport, RunState, Spent
 
 ContractState = Literal["proposed", "partially-signed", "executed", "expired", "revoked"]
@@ -68,6 +68,16 @@ class StatementInfo(Wire):
     """Digest of the document that the statement is about."""
     issued_at: int
     """Unix seconds, as the issuer says."""
+
+
+class RulesTaken(Wire):
+    """A provider's own rules, which contracts may name now."""
+
+    digest: Digest
+    name: str
+    """Last part of their package's name."""
+    codes: tuple[Code, ...]
+    """Every reason that they may give."""
 
 
 class StatementList(Wire):

@@ -31,6 +31,7 @@ from clients.api.answers import (
     ReportAccepted,
     ReportRequest,
     RevocationRequest,
+    RulesTaken,
     RunAccess,
     RunList,
     RunStatus,
@@ -45,13 +46,14 @@ from ledger.trust import TrustedLog
 from policies.bundle import Bundle, parse
 from policies.errors import DocumentError, PolicyMismatchError
 from policies.masking import marks
-from policies.wire.base import Wire
+from policies.wire.base import Wire, sha256
 from policies.wire.contract import Contract, contract_urn
 from policies.wire.decision import DecisionRecord
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import Progress, Revocation, RunReport, RunState
 
 _COSE = "application/cose"
+_TEXT = "text/plain"
 W = TypeVar("W", bound=Wire)
 
 
@@ -163,6 +165,30 @@ class ServiceClient:
     def contract_bundle(self, digest: str) -> bytes:
         """Return the offline bundle of a contract; the caller MUST verify it."""
         return self._transport.get(f"/contracts/{digest}/bundle")
+
+    def upload_rules(self, text: bytes) -> RulesTaken:
+        """Upload a provider's own rules, so that contracts can name them.
+
+        Raises:
+            UntrustedAnswerError: if the service has taken in something else.
+        """
+        answer = _read(
+            self._transport.post("/policy/modules", text, content_type=_TEXT), RulesTaken
+        )
+        if answer.digest != sha256(text):
+            raise UntrustedAnswerError("rules", expected=sha256(text), got=answer.digest)
+        return answer
+
+    def rules(self, digest: str) -> bytes:
+        """Return the text of a provider's own rules, compared with its digest.
+
+        Raises:
+            UntrustedAnswerError: if it is another one.
+        """
+        text = self._transport.get(f"/policy/modules/{digest}", accept=_TEXT)
+        if sha256(text) != digest:
+            raise UntrustedAnswerError("rules", expected=digest, got=sha256(text))
+        return text
 
     def submit(self, pipeline: Pipeline) -> RunStatus:
         """Submit a pipeline.

@@ -24,9 +24,16 @@ from clients.cli.tasks.drafting import DraftInputs, draft_contract
 from clients.cli.tasks.offer import read_offer
 from clients.cli.tasks.places import Places
 from clients.cli.tasks.reasons import denied
+from clients.cli.tasks.rules import (
+    offered_rules,
+    policy_with_rules,
+    rules_of,
+    upload_rules,
+    write_rules,
+)
 from clients.cli.tasks.service import connect, open_identity
 from policies.bundle import load_bundle
-from policies.decide import Policy
+from policies.party import read_module
 from policies.wire.base import sha256
 from policies.wire.contract import Contract
 from policies.wire.run import Revocation
@@ -49,6 +56,9 @@ def init(
     output_url: Annotated[str | None, typer.Option(help="Folder for the sealed model.")] = None,
     authority: Annotated[list[str] | None, typer.Option(help="Attestation authority.")] = None,
     host_data: Annotated[list[str] | None, typer.Option(help="SHA-256 of a launch policy.")] = None,
+    rules: Annotated[
+        list[str] | None, typer.Option(help="PROVIDER=FILE with rules of its own; repeatable.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the draft.")] = False,
 ) -> Answer:
     """Draft a contract as its consumer; what is not known yet stays open in the draft."""
@@ -56,21 +66,25 @@ def init(
     now = datetime.now(UTC).replace(microsecond=0)
     launch = settings.get("launch_policy")
     policies = [sha256(read_bytes(Path(launch), what="launch policy"))[7:]] if launch else []
+    offers = [read_offer(path) for path in offer or ()]
+    added = offered_rules(offers, rules or ())
     inputs = DraftInputs(
         contract_id=str(uuid.uuid4()),
         start_time=now,
         expiry_time=now + timedelta(days=days),
         tdc=own_card(session.home),
         ccrp=None if ccrp is None else read_card(ccrp),
-        offers=[read_offer(path) for path in offer or ()],
+        offers=offers,
         authorities=authority or [url for url in (settings.get("attestation"),) if url],
         host_data=host_data or policies,
         policy_version=bundle.version,
         policy_digest=bundle.digest,
         output_url=output_url or settings.get("blobs") or None,
+        rules=added,
     )
     draft = draft_contract(read_bytes(template, what="contract template"), inputs)
     write_new(out, draft, overwrite=overwrite)
+    write_rules(out, [item.module for item in added], overwrite=overwrite)
     return Answer(
         {"file": str(out), "digest": sha256(draft)},
         f"draft in {out}\n{sha256(draft)}\ncheck it with: depa contract check {out}",
@@ -91,7 +105,7 @@ def check(session: Session, contract: _Which) -> Answer:
     """Check a contract's form, and its terms by the policy that all parties are judged by."""
     found = load_contract(session, contract)
     now = int(time.time())
-    policy = Policy.embedded()
+    policy = policy_with_rules(session, contract, found)
     decision = policy.contract(agreement_facts(found, now=now))
     if not decision.allow:
         places = Places.of(contract, found, config=None, pipeline=None)
@@ -110,18 +124,22 @@ def show(
     *,
     out: Annotated[Path | None, typer.Option(help="Also write its canonical bytes here.")] = None,
 ) -> Answer:
-    """Print a contract in words."""
+    """Print a contract in words, and what the rules of its providers may say."""
     found = load_contract(session, contract)
+    texts = rules_of(session, contract, found)
     if out is not None:
         write_new(out, found.canonical())
-    return Answer({"digest": found.digest(), "contract": found.to_json()}, describe(found))
+        write_rules(out, [read_module(text) for text in texts.values()])
+    return Answer({"digest": found.digest(), "contract": found.to_json()}, describe(found, texts))
 
 
 @command(app, "propose", examples="depa contract propose contract.json")
 def propose(session: Session, contract: Annotated[Path, typer.Argument(help="Draft.")]) -> Answer:
     """Hand a checked draft to the service, so that the other parties can read and sign it."""
     found = load_contract(session, str(contract))
-    return _registered(connect(session).propose(found), found)
+    client = connect(session)
+    upload_rules(client, contract, found)
+    return _registered(client.propose(found), found)
 
 
 @command(app, "sign", examples="depa contract sign sha256:...")
@@ -137,7 +155,7 @@ def sign(
     found = load_contract(session, contract, client=client)
     if identity.card.id not in {party.id for party in found.parties}:
         raise Refused(f"{identity.card.name} is no party of this contract")
-    session.out.note(describe(found))
+    session.out.note(describe(found, rules_of(session, contract, found, client=client)))
     if not yes:
         confirm_digest(found.digest())
     statement = identity.signer.issue(
@@ -152,6 +170,7 @@ def sign(
         # The consumer's signature on a draft that nobody has seen yet proposes it.
         if identity.card.id != found.tdc.id:
             raise
+        upload_rules(client, Path(contract), found)
         client.propose(found)
         registered = client.sign(found.digest(), statement)
     return _registered(registered, found)

@@ -19,6 +19,7 @@ from clients.cli.identity import own_card
 from clients.cli.output import Answer
 from clients.cli.tasks.kek import KekKind, own_kek
 from clients.cli.tasks.offer import Offer, read_offer
+from clients.cli.tasks.rules import read_rules
 from policies.wire.contract import Dataset, KeyRef, SealedFile
 from trainer.data.manifest import Manifest, TableManifest, read_manifest
 from trainer.sealed import SealedBlob, seal
@@ -120,9 +121,13 @@ def seal_(
     version: Annotated[str, typer.Option(help="Version of the data.")] = "1",
     what: Annotated[What, typer.Option(help="What it is.")] = What.DATASET,
     key_kind: Annotated[KekKind, typer.Option(help="Kind of vault key.")] = KekKind.RSA,
+    rules: Annotated[Path | None, typer.Option(help="Rego file of this provider's rules.")] = None,
 ) -> Answer:
     """Encrypt a data set or base weights under this party's key, and write the offer for it."""
     card = own_card(session.home)
+    if rules is not None and what is not What.DATASET:
+        raise UsageError("rules go with a data set", hint="leave out --rules")
+    own_rules = None if rules is None else read_rules(rules).text
     key_name = re.sub(r"[^a-z0-9-]", "-", file_id.lower()) + "-key"
     sealed_path = out or Path(f"{file_id}.sealed")
     offer_path = offer or Path(f"{file_id}.offer.json")
@@ -148,6 +153,7 @@ def seal_(
         party=card.party,
         dataset=None if units is None else _dataset(file, source, units),
         base_model=file if units is None else None,
+        rules=own_rules,
     )
     write_new(offer_path, made.canonical())
     return _sealed_answer(blob, offer_path, units)

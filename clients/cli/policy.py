@@ -9,6 +9,7 @@ import typer
 
 from clients.cli.command import Session, command, new_app
 from clients.cli.errors import Refused
+from clients.cli.files import read_bytes
 from clients.cli.output import Answer
 from clients.cli.tasks.building import Signing, build_archive
 from clients.cli.tasks.bundles import find_bundle, known_bundles, rules_of
@@ -19,6 +20,7 @@ from policies.bundle import load_bundle
 from policies.lint import lint as find
 from policies.lint import run_tests
 from policies.lint.__main__ import MIN_COVERAGE
+from policies.lint.party import lint_module
 
 app = new_app("Ask the policy, look into it, build and test it.")
 
@@ -205,11 +207,23 @@ def verify(
     return verify_file(file, Expected(digest, key, key_id, root, scope))
 
 
-@command(app, "lint", examples="depa policy lint; depa policy lint rules/")
-def lint(session: Session, folder: _Folder = None) -> Answer:
+@command(app, "lint", examples="depa policy lint rules/; depa policy lint own.rego")
+def lint(
+    session: Session,
+    rules: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder of rules, or the file with a provider's own; without it, those of this "
+            "release."
+        ),
+    ] = None,
+) -> Answer:
     """Look for rules that could fail open, differ between engines, or lack a code or a test."""
     del session
-    findings = find(rules_of(folder))
+    if rules is not None and rules.suffix == ".rego":
+        findings = lint_module(read_bytes(rules, what="rules"))
+    else:
+        findings = find(rules_of(rules))
     if findings:
         raise Refused(
             "\n".join(map(str, findings)),

@@ -18,6 +18,7 @@ from clients.cli.tasks.agreement import load_contract
 from clients.cli.tasks.deploying import deploy_local
 from clients.cli.tasks.pipelines import read_pipeline
 from clients.cli.tasks.places import Places
+from clients.cli.tasks.rules import policy_with_rules
 from clients.cli.tasks.service import connect
 from policies.wire.run import Progress
 
@@ -46,7 +47,10 @@ def check(
     found = load_contract(session, contract)
     pipeline = read_pipeline(config, contract=found.digest(), name=name)
     places = Places.of(contract, found, config=config, pipeline=pipeline)
-    return check_pipeline(session, pipeline, found, places=places, out=out, offline=offline)
+    policy = policy_with_rules(session, contract, found)
+    return check_pipeline(
+        session, pipeline, found, policy=policy, places=places, out=out, offline=offline
+    )
 
 
 command(

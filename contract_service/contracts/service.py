@@ -20,6 +20,7 @@ from contract_service.contracts.state import contract_state, missing
 from contract_service.contracts.statements import check_subject, statement_bytes, verified
 from contract_service.contracts.tables import ContractPartyRow, ContractRow
 from contract_service.problems import ConflictError, ForbiddenError, MissingError
+from contract_service.rules.agreed import attach_rules
 from policies.errors import DocumentError, Problem
 from policies.wire.contract import Contract, contract_urn
 from policies.wire.run import Executed, Revocation
@@ -35,7 +36,7 @@ class Contracts:
         """Take in a contract from its consumer.
 
         Raises:
-            DocumentError: naming every field that is wrong.
+            DocumentError: naming every field that is wrong, and rules that are not here.
             ForbiddenError: if the caller is not the contract's consumer.
         """
         contract, now = Contract.parse(body), self._context.now
@@ -51,6 +52,7 @@ class Contracts:
             if session.get(ContractRow, digest) is None:
                 self._check_room(session, contract)
             if insert(session, contract, now=now):
+                attach_rules(session, contract)
                 self._context.record.state(
                     session, contract, subject=contract.urn, contract=digest, now=now
                 )

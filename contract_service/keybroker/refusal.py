@@ -11,6 +11,7 @@ from contract_service.judge import Judgement, keep
 from contract_service.keybroker.evidence import Evidence
 from contract_service.keybroker.facts import nothing_proven
 from contract_service.problems import ConflictError, RefusedError
+from contract_service.rules.agreed import policy_of
 from contract_service.runs.rows import locked, move
 from contract_service.runs.tables import RunRow
 from policies.errors import DepaError
@@ -62,7 +63,7 @@ def refuse_unproven(
         row = locked(session, run)
         check_patience(row, context)
         facts = nothing_proven(contract, run=run, pipeline_digest=row.pipeline, now=now)
-        decision = context.policies.of(contract.policy.digest).attestation(facts)
+        decision = policy_of(context, session, contract).attestation(facts)
         judgement = keep(
             session,
             decision,

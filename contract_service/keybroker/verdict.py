@@ -12,6 +12,7 @@ from contract_service.context import Context
 from contract_service.judge import Judgement, keep
 from contract_service.keybroker.evidence import Evidence
 from contract_service.keybroker.refusal import ReleaseRefused, check_patience, record_refusal
+from contract_service.rules.agreed import policy_of
 from contract_service.runs.agreement import agreement_of, approval_of
 from contract_service.runs.tables import NonceRow, RunRow
 from policies.decide import Policy
@@ -129,7 +130,7 @@ def _judge_release(
 
 
 def _policy(request: Request) -> Policy:
-    return request.context.policies.of(request.contract.policy.digest)
+    return policy_of(request.context, request.session, request.contract)
 
 
 def _keep(

@@ -17,6 +17,7 @@ from contract_service.context import Context
 from contract_service.contracts.service import Contracts
 from contract_service.judge import Judgement, keep, new_id
 from contract_service.problems import ConflictError, ForbiddenError, MissingError, RefusedError
+from contract_service.rules.agreed import policy_of
 from contract_service.runs.agreement import agreement_of, contract_of
 from contract_service.runs.rows import locked, move, run_of, status_of
 from contract_service.runs.settle import give_up
@@ -60,7 +61,6 @@ class Runs:
             )
         charges = budgets.planned_charges(contract, pipeline)
         parameters = most_parameters(pipeline, contract)
-        policy = self._context.policies.of(contract.policy.digest)
         run = new_id("run")
         with self._context.database.write() as session:
             facts = training_facts(
@@ -72,7 +72,7 @@ class Runs:
             )
             judgement = keep(
                 session,
-                policy.training(facts),
+                policy_of(self._context, session, contract).training(facts),
                 facts,
                 record=self._context.record,
                 now=now,

@@ -17,6 +17,7 @@ import signal
 import struct
 import sys
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from regorus import Engine  # type: ignore[attr-defined]  # an extension module without stubs
 
@@ -25,16 +26,27 @@ _READY = b'{"ready":true}'
 _FILE = "rules.rego"
 
 
+class Limits(NamedTuple):
+    """What a fork may use."""
+
+    milliseconds: int
+    """Processor time to evaluate."""
+    seconds: int
+    """Processor time in all, or to parse."""
+    memory: int
+    """Bytes of address space."""
+
+
 def main() -> None:
     """Answer requests until the other end closes."""
-    seconds, memory = int(sys.argv[1]), int(sys.argv[2])
+    limits = Limits(*map(int, sys.argv[1:]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _write(1, _READY)
     while (request := _read(0)) is not None:
-        _write(1, _forked(request, seconds=seconds, memory=memory))
+        _write(1, _forked(request, limits))
 
 
-def _forked(request: bytes, *, seconds: int, memory: int) -> bytes:
+def _forked(request: bytes, limits: Limits) -> bytes:
     ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:
@@ -42,8 +54,8 @@ def _forked(request: bytes, *, seconds: int, memory: int) -> bytes:
         try:
             os.closerange(0, theirs)
             os.closerange(theirs + 1, theirs + 64)
-            _confine(seconds=seconds, memory=memory)
-            _write(theirs, _bounded(_answer(json.loads(request))))
+            _confine(limits)
+            _write(theirs, _bounded(_answer(json.loads(request), limits)))
             status = 0
         finally:
             # Neither a panic nor an error leaves the fork by another way.
@@ -63,10 +75,10 @@ def _bounded(answer: bytes) -> bytes:
     return answer
 
 
-def _confine(*, seconds: int, memory: int) -> None:
+def _confine(limits: Limits) -> None:
     for what, limit in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_AS, limits.memory),
+        (resource.RLIMIT_CPU, limits.seconds),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 0),
         (resource.RLIMIT_NPROC, 0),
@@ -74,8 +86,11 @@ def _confine(*, seconds: int, memory: int) -> None:
         resource.setrlimit(what, (limit, limit))
 
 
-def _answer(request: Mapping[str, str]) -> bytes:
+def _answer(request: Mapping[str, str], limits: Limits) -> bytes:
     engine = Engine()
+    if "input" in request:
+        # Ends the process, too.
+        signal.setitimer(signal.ITIMER_PROF, limits.milliseconds / 1000)
     try:
         engine.add_policy(_FILE, request["text"])
         if "input" not in request:
@@ -95,7 +110,7 @@ def _set(engine: Engine, package: str, name: str) -> object:
 
 
 def _ended(code: int) -> str:
-    if code in {-signal.SIGXCPU, -signal.SIGKILL}:
+    if code in {-signal.SIGPROF, -signal.SIGXCPU, -signal.SIGKILL}:
         return "it took too long"
     if code in {-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS}:
         return "it needs too much memory, or is nested too deeply"

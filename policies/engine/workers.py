@@ -27,6 +27,7 @@ from policies.engine.protocol import PartyVerdict, RawReason
 from policies.errors import PolicyError
 from policies.wire.base import Wire
 
+CPU_MILLISECONDS: Final = 250
 CPU_SECONDS: Final = 1
 MEMORY_BYTES: Final = 256 * 1024 * 1024
 WALL_SECONDS: Final = 10.0
@@ -127,7 +128,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self._owner = os.getpid()
-        limits = (str(CPU_SECONDS), str(MEMORY_BYTES))
+        limits = (str(CPU_MILLISECONDS), str(CPU_SECONDS), str(MEMORY_BYTES))
         self._process = subprocess.Popen(  # noqa: S603 -- this interpreter and our own script
             [sys.executable, "-I", str(_SCRIPT), *limits],
             env=_ENVIRONMENT,

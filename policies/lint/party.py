@@ -64,7 +64,7 @@ def lint_module(data: bytes) -> list[Finding]:
     try:
         module = read_module(data)
     except DocumentError as error:
-        return [Finding(PATH, 1, "module", str(problem)) for problem in error.problems]
+        return [Finding(PATH, 1, "module", _said(problem)) for problem in error.problems]
     try:
         tree = json.loads(shared_workers().parse(module.text))[0]["ast"]
         parsed = module_of(PATH, module.text, tree)
@@ -84,6 +84,10 @@ def _findings(module: Module, parsed: Parsed) -> Iterator[Finding]:
     yield from _rules(parsed)
     yield from _codes(module, parsed)
     yield from facts.provider(parsed)
+
+
+def _said(problem: Problem) -> str:
+    return problem.message + (f" ({problem.hint})" if problem.hint else "")
 
 
 def _apart(module: Module, parsed: Parsed) -> Iterator[Finding]:

@@ -27,6 +27,9 @@ from policies.wire.constraints import MAX_PARTIES, Constraints, Privacy
 from policies.wire.tables import TableSchema
 from policies.wire.texts import placeholders
 
+# Each may take its time, once for every decision.
+_MAX_PARTY_RULES = 16
+
 
 def _url(value: str) -> str:
     parts = urlsplit(value)
@@ -130,7 +133,7 @@ class PolicyRef(Wire):
     version: Version
     digest: Digest
     party_rules: tuple[PartyRule, ...] | None = Field(
-        default=None, min_length=1, max_length=MAX_PARTIES
+        default=None, min_length=1, max_length=_MAX_PARTY_RULES
     )
     """Rules that providers add; they can deny and warn, and allow nothing."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from clients.api.service import ServiceClient
 from clients.cli.command import Session
 from clients.cli.files import read_bytes
+from clients.cli.tasks.rules import describe_rules
 from clients.cli.tasks.service import connect
 from policies.facts import ContractFacts, Signed, contract_facts
 from policies.wire.constraints import Privacy
@@ -44,8 +46,13 @@ def party_name(contract: Contract, did: str) -> str:
     return next((party.name for party in contract.parties if party.id == did), did)
 
 
-def describe(contract: Contract) -> str:
-    """Return what a party has to see before it signs."""
+def describe(contract: Contract, rules: Mapping[str, bytes]) -> str:
+    """Return what a party has to see before it signs.
+
+    Args:
+        contract: The contract.
+        rules: Texts of its providers' own rules, by digest, as far as they are at hand.
+    """
     days = (contract.expiry_time - contract.start_time).days
     lines = [
         contract.title,
@@ -65,7 +72,8 @@ def describe(contract: Contract) -> str:
         if limit is not None:
             lines.append(f"            {dataset.units} {limit.unit}s, {_terms(limit)}")
     models = [f"weights     {model.id}: {model.name}" for model in contract.base_models]
-    return "\n".join([*lines, *models, "", f"digest      {contract.digest()}"])
+    added = describe_rules(contract, rules)
+    return "\n".join([*lines, *models, *added, "", f"digest      {contract.digest()}"])
 
 
 def _terms(limit: Privacy) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from clients.cli.errors import UsageError
 from clients.cli.identity import Card
 from clients.cli.tasks.offer import Offer
+from clients.cli.tasks.rules import PartyModule
 from policies.wire.base import canonical_json, load_json
 
 
@@ -33,6 +34,7 @@ class DraftInputs:
     policy_version: str
     policy_digest: str
     output_url: str | None
+    rules: Sequence[PartyModule] = ()
 
 
 def draft_contract(template: bytes, inputs: DraftInputs) -> bytes:
@@ -57,6 +59,8 @@ def _fill(draft: dict[str, Any], inputs: DraftInputs) -> dict[str, Any]:
     draft["expiryTime"] = _time(inputs.expiry_time)
     draft["tdc"] = inputs.tdc.party.to_json()
     draft["policy"] |= {"version": inputs.policy_version, "digest": inputs.policy_digest}
+    if inputs.rules:
+        draft["policy"]["partyRules"] = [item.to_json() for item in inputs.rules]
     draft["output"]["recipient"] = inputs.tdc.id
     if inputs.tdc.output_key is not None:
         draft["output"]["publicKey"] = inputs.tdc.output_key

@@ -22,10 +22,8 @@ def explain_code(bundle: Bundle, code: str) -> Answer:
     """
     found = bundle.codes.get(code)
     if found is None:
-        close = difflib.get_close_matches(code.upper(), bundle.codes, n=3)
         raise NotFoundError(
-            f"reason code: {code} is none of policy {bundle.version}",
-            hint=f"did you mean {', '.join(close)}?" if close else "depa policy show lists all",
+            f"reason code: {code} is none of policy {bundle.version}", hint=_elsewhere(bundle, code)
         )
     modules, _ = parse_modules(bundle.files)
     where = places(modules, code)
@@ -47,6 +45,13 @@ def explain_code(bundle: Bundle, code: str) -> Answer:
             ]
         ),
     )
+
+
+def _elsewhere(bundle: Bundle, code: str) -> str:
+    if code.startswith("PARTY_"):
+        return "a provider's own rules may give it: depa contract show lists their codes"
+    close = difflib.get_close_matches(code.upper(), bundle.codes, n=3)
+    return f"did you mean {', '.join(close)}?" if close else "depa policy show lists all"
 
 
 def show_code(bundle: Bundle, code: str) -> Answer:

@@ -15,6 +15,7 @@ from clients.cli.tasks.agreement import agreement_facts, load_contract
 from clients.cli.tasks.pipelines import pretty, read_pipeline
 from clients.cli.tasks.places import Places
 from clients.cli.tasks.reasons import denied, warnings
+from clients.cli.tasks.rules import policy_with_rules
 from clients.cli.tasks.service import connect
 from contract_service.budget.service import planned_charges
 from policies import accounting
@@ -53,13 +54,14 @@ def dry_run(session: Session, which: str, config: Path | None) -> Answer:
     Raises:
         Denied: when the policy says no, with every reason, its place and its remedy.
     """
-    contract, now, policy = load_contract(session, which), int(time.time()), Policy.embedded()
+    contract, now = load_contract(session, which), int(time.time())
+    policy = policy_with_rules(session, which, contract)
     pipeline, epsilon = None, None
     if config is None:
         decision = policy.contract(agreement_facts(contract, now=now))
     else:
         pipeline = read_pipeline(config, contract=contract.digest(), name=config.stem)
-        judged = judge(pipeline, contract, budgets=(), now=now)
+        judged = judge(pipeline, contract, policy=policy, budgets=(), now=now)
         decision, epsilon = judged.decision, judged.epsilon
     places = Places.of(which, contract, config=config, pipeline=pipeline)
     if not decision.allow:
@@ -84,6 +86,7 @@ def check_pipeline(
     pipeline: Pipeline,
     contract: Contract,
     *,
+    policy: Policy,
     places: Places,
     out: Path | None,
     offline: bool,
@@ -94,9 +97,9 @@ def check_pipeline(
         Denied: when the policy says no, with every reason, its place and its remedy.
     """
     budgets = () if offline else _budgets(session, pipeline, contract)
-    judged = judge(pipeline, contract, budgets=budgets, now=int(time.time()))
+    judged = judge(pipeline, contract, policy=policy, budgets=budgets, now=int(time.time()))
     if not judged.decision.allow:
-        raise denied(judged.decision, Policy.embedded(), places)
+        raise denied(judged.decision, policy, places)
     if out is not None:
         write_new(out, pretty(pipeline))
     cost = judged.epsilon
@@ -121,7 +124,12 @@ def _budgets(session: Session, pipeline: Pipeline, contract: Contract) -> tuple[
 
 
 def judge(
-    pipeline: Pipeline, contract: Contract, *, budgets: Sequence[BudgetStatus], now: int
+    pipeline: Pipeline,
+    contract: Contract,
+    *,
+    policy: Policy,
+    budgets: Sequence[BudgetStatus],
+    now: int,
 ) -> Judged:
     """Ask the policy that the service asks, over the budgets as far as this role may see them.
 
@@ -137,7 +145,7 @@ def judge(
         charges=charges,
         budgets=[_after(charge, contract, budgets) for charge in charges],
     )
-    return Judged(Policy.embedded().training(facts), charges)
+    return Judged(policy.training(facts), charges)
 
 
 def _after(charge: Charge, contract: Contract, budgets: Sequence[BudgetStatus]) -> BudgetAfter:

@@ -1,13 +1,17 @@
-"""What a party offers for a contract: one sealed file, described so that a draft can name it."""
+"""What a party offers for a contract: one sealed file, described so that a draft can name it.
+
+A provider may offer its data under rules of its own, whose text then goes with the offer.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from clients.cli.files import read_bytes
+from policies.party import MAX_MODULE_BYTES
 from policies.wire.base import Document
 from policies.wire.contract import Dataset, Party, SealedFile
 
@@ -20,6 +24,8 @@ class Offer(Document):
     party: Party
     dataset: Dataset | None = None
     base_model: SealedFile | None = None
+    rules: str | None = Field(default=None, max_length=MAX_MODULE_BYTES)
+    """Text of the provider's own rules."""
 
     @model_validator(mode="after")
     def _one_file(self) -> Self:
@@ -27,6 +33,8 @@ class Offer(Document):
             raise ValueError("an offer has either a dataset or a baseModel")
         if self.file.provider != self.party.id:
             raise ValueError("the file's provider is not the party")
+        if self.rules is not None and self.dataset is None:
+            raise ValueError("rules go with a dataset")
         return self
 
     @property

@@ -63,7 +63,7 @@ def replay_decision(
     policy = released().get(entry.policy)
     if policy is None:
         raise NotFoundError(f"policy: {entry.policy} is none that this release carries")
-    again = replay(entry, item.facts, salt=item.salt, bundle=policy)
+    again = replay(entry, item.facts, salt=item.salt, bundle=policy, rules=recorded.documents)
     outcome = "allow" if entry.allow else "deny"
     said = (
         f"{decision_id} ({entry.entrypoint}): {outcome}, and so it comes out again"

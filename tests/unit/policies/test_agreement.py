@@ -10,6 +10,7 @@ from policies.agreement import Agreement, verify_agreement
 from policies.dossier import RecordRefused
 from policies.releases import shipped_policies
 from policies.wire.decision import Denied
+from tests.party import module
 from tests.record import BEFORE_RELEASE, NOW, RUN, Record
 
 POLICIES = shipped_policies()
@@ -119,4 +120,19 @@ def test_charges_above_the_total_are_denied(record: Record) -> None:
 
     record.bends["approval"] = bend
     with pytest.raises(Denied):
+        verify(record)
+
+
+def test_a_providers_rules_hold_in_the_clean_room_whatever_the_service_says(
+    tmp_path: Path,
+) -> None:
+    left_out = set(BEFORE_RELEASE)
+    assert verify(Record(tmp_path, left_out=left_out, rules=module("false")))
+    with pytest.raises(Denied, match="PARTY_ANYTHING"):
+        verify(Record(tmp_path, left_out=left_out, rules=module()))
+
+
+def test_a_record_without_the_text_of_a_providers_rules_is_no_agreement(tmp_path: Path) -> None:
+    record = Record(tmp_path, left_out={*BEFORE_RELEASE, "rules"}, rules=module("false"))
+    with pytest.raises(Denied, match="PARTY_RULE_UNKNOWN"):
         verify(record)

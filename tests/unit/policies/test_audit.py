@@ -14,6 +14,7 @@ from policies.errors import PolicyError
 from policies.wire.contract import Contract
 from policies.wire.decision import Mark
 from policies.wire.run import BudgetBooking
+from tests.party import module
 from tests.record import HOST_DATA, NOW, Record
 
 BUNDLE = load_bundle()
@@ -188,3 +189,12 @@ def test_more_than_the_budget_is_refused(record: Record) -> None:
     )
     with pytest.raises(RecordRefused, match="is booked"):
         audit(replace(dossier, contract=contract), policies={BUNDLE.digest: BUNDLE})
+
+
+def test_a_provider_that_was_not_asked_is_found(tmp_path: Path) -> None:
+    left_out = {"revoked"}
+    verify(Record(tmp_path, left_out=left_out, rules=module("false")))
+    with pytest.raises(PolicyError, match="PARTY_ANYTHING"):
+        verify(Record(tmp_path, left_out=left_out, rules=module()))
+    with pytest.raises(PolicyError, match="PARTY_RULE_UNKNOWN"):
+        verify(Record(tmp_path, left_out={*left_out, "rules"}, rules=module("false")))

@@ -12,7 +12,7 @@ from policies.errors import DocumentError, PolicyError
 from policies.party import MAX_MODULE_BYTES, PartyRules, read_module
 from policies.wire.base import sha256
 from policies.wire.decision import Decision, Entrypoint
-from tests.party import GOOD, module
+from tests.party import GOOD, module, text
 from tests.samples import did
 from tests.unit.policies.good import ENTRYPOINTS, case, change, document
 
@@ -38,7 +38,25 @@ def test_a_provider_can_deny_every_decision(policy: Policy, entrypoint: Entrypoi
     decision = judged(policy, entrypoint, module(path='"/contract"', msg="input.question"))
     assert not decision.allow
     (reason,) = decision.reasons
-    assert str(reason) == f"PARTY_ANYTHING at /contract: by the rules hospital_a: {entrypoint}"
+    assert reason.msg == f"by the rules hospital_a: {entrypoint}"
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "said", "path"),
+    [
+        ("contract", "/contract/purpose", "/purpose"),
+        ("contract", "/contract", ""),
+        ("contract", "/contracts", "/contracts"),
+        ("contract", "", ""),
+        ("training", "/contract/purpose", "/contract/purpose"),
+        ("training", "/pipeline/1", "/pipeline/1"),
+        ("release", "/contract/purpose", "/contract/purpose"),
+    ],
+)
+def test_a_providers_reason_stands_where_the_policys_would(
+    policy: Policy, entrypoint: Entrypoint, said: str, path: str
+) -> None:
+    assert judged(policy, entrypoint, module(path=text(said))).reasons[0].path == path
 
 
 def test_a_provider_sees_what_the_policy_sees(policy: Policy) -> None:

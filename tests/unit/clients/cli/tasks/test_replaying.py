@@ -12,6 +12,7 @@ from clients.cli import main
 from clients.cli.tasks.bundles import SHIPPED
 from policies.bundle import load_bundle
 from policies.lint import read_folder
+from tests.party import module
 from tests.record import NOW, Record, refused
 
 BUDGET = "depa/training/budget.rego"
@@ -140,3 +141,19 @@ def test_what_is_no_exported_file_is_refused(case: Case, tmp_path: Path) -> None
     (tmp_path / "x.json").write_text("{}")
     assert case.depa("replay", "dec-refused", "--bundle", tmp_path / "x.json")[0] in {2, 4}
     assert case.depa("replay", "dec-refused", "--bundle", tmp_path / "gone.json")[0] == 3
+
+
+def test_a_providers_rules_are_asked_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clients.cli.tasks.replaying.time.time", lambda: NOW)
+    silent = Case(tmp_path, capsys, rules=module("false"))
+    code, answer, _ = silent.depa("replay", "dec-training", "--bundle", silent.file)
+    assert (code, answer["matches"]) == (0, True)
+    code, answer, _ = silent.depa("diff", SHIPPED, SHIPPED, "--replay", silent.file)
+    assert (code, answer["replay"]["flips"]) == (0, {})
+    # Here the service had not asked them.
+    denying = Case(tmp_path, capsys, rules=module())
+    code, _, problem = denying.depa("replay", "dec-training", "--bundle", denying.file)
+    assert code == 4
+    assert "PARTY_ANYTHING" in problem["detail"]
