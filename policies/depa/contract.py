@@ -12,14 +12,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import ROUND_FLOOR, Decimal
-from typing import Any, Literal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any, Final, Literal
 
 from policies.depa.contract_form import DepaContract, DepaDataset, DepaPrivacy
 from policies.depa.form import PLACEHOLDER, Change, Notes, named
 from policies.wire.constraints import Budget
 from policies.wire.contract import Attestation, Contract, Dataset, Party, SealedFile
 from policies.wire.tables import TableTerms
+
+_NOISE_PLACES: Final = Decimal("0.0001")
 
 
 @dataclass(frozen=True)
@@ -184,10 +186,11 @@ class _Import:
     ) -> dict[str, Any]:
         if limit is None:
             at, epsilon, delta = self._without_limits(index)
+            noise = {}
         else:
             at, said = limit
             epsilon, delta = said.epsilon_threshold, said.delta
-            self._leftovers(at, said)
+            noise = self._least_noise(at, said)
         if delta * dataset.units >= 1:
             smaller = _below_one_in(dataset.units)
             self.notes.change(
@@ -208,6 +211,7 @@ class _Import:
             "adjacency": self.given.adjacency,
             "maxGradNorm": self.given.max_grad_norm,
             "maxSteps": self.given.max_steps,
+            **noise,
         }
 
     def _without_limits(self, index: int) -> tuple[str, float, float]:
@@ -223,17 +227,16 @@ class _Import:
         self.notes.change("given", at, f"epsilon {budget.epsilon:g}, delta {budget.delta:g} a run")
         return at, budget.epsilon, budget.delta
 
-    def _leftovers(self, at: str, said: DepaPrivacy) -> None:
-        if said.noise_multiplier is not None:
-            self.notes.refuse(
-                f"{at}/noise_multiplier",
-                "a least noise multiplier cannot be agreed on",
-                "remove it: the noise follows from epsilon, delta and the number of steps",
-            )
+    def _least_noise(self, at: str, said: DepaPrivacy) -> dict[str, float]:
         if said.epochs_per_report is not None:
             self.notes.change(
                 "dropped", f"{at}/epochs_per_report", "no report on private data leaves at all"
             )
+        if said.noise_multiplier is None:
+            return {}
+        # Rounded up, so that no less noise is agreed on than DEPA's parties did.
+        least = Decimal(repr(said.noise_multiplier)).quantize(_NOISE_PLACES, rounding=ROUND_CEILING)
+        return {"minNoiseMultiplier": float(least)}
 
     def _use(
         self, index: int, dataset: Dataset, limits: Mapping[str, tuple[str, DepaPrivacy]]

@@ -104,6 +104,9 @@ ATTACKS = {
         "GRAD_NORM_EXCEEDED", pipeline=((f"{TRAIN}/privacy_params/max_grad_norm", 999.0),)
     ),
     "500 epochs": Attack("STEPS_EXCEEDED", pipeline=((f"{TRAIN}/total_epochs", 500),)),
+    "less noise than the contract asks for": Attack(
+        "NOISE_TOO_SMALL", contract=(("/constraints/0/privacy/0/noise_multiplier", "99.0"),)
+    ),
     "open training, then a private decoy": Attack(
         "/pipeline/2/name", pipeline=(("/pipeline", OPEN_THEN_DECOY),)
     ),

@@ -212,9 +212,12 @@ def test_an_offer_is_found_by_depas_id_owner_or_name() -> None:
         assert found.datasets[0].id == update["id"]
 
 
-def test_a_least_noise_that_nothing_would_enforce_is_refused() -> None:
-    (said,) = refused("brats", ("/constraints/0/privacy/0/noise_multiplier", "2.0"))
-    assert said.startswith("/constraints/0/privacy/0/noise_multiplier: ")
+@pytest.mark.parametrize(("said", "agreed"), [("2.0", 2.0), ("1.23451", 1.2346), (0.5, 0.5)])
+def test_a_least_noise_is_agreed_on_and_never_less(said: object, agreed: float) -> None:
+    source = bent("brats", ("/constraints/0/privacy/0/noise_multiplier", said))
+    first, second, *_ = imported("brats", source).contract.constraints.privacy
+    assert first.min_noise_multiplier == agreed
+    assert second.min_noise_multiplier is None
 
 
 def test_texts_that_say_too_much_are_refused() -> None:
