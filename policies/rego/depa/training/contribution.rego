@@ -8,9 +8,9 @@ package depa.training
 import data.depa.lib
 
 # Tables are joined on their units' keys: a unit of the result is in each of them.
-most_units(ids) := min(units_of(ids)) if count(table_stages) > 0
+most_units(ids) := min(units_of(ids)) if joins_tables
 
-most_units(ids) := sum(units_of(ids)) if count(table_stages) == 0
+most_units(ids) := sum(units_of(ids)) if not joins_tables
 
 units_of(ids) := [item.units | some item in input.contract.datasets; item.id in ids]
 

@@ -96,7 +96,7 @@ stage_complete(stage) if {
 stage_complete(stage) if {
 	lib.is_text(stage.path)
 	stage.name == "TableJoin"
-	join_complete(stage)
+	data.depa.tables.complete
 }
 
 stage_complete(stage) if {

@@ -18,7 +18,7 @@ source_field := "datasets" if joins_folders
 
 source_field := "tables" if {
 	not joins_folders
-	"TableJoin" in names
+	joins_tables
 }
 
 source_field := "input" if not joined
@@ -27,7 +27,7 @@ joins_folders if "DirectoryJoin" in names
 
 joined if joins_folders
 
-joined if "TableJoin" in names
+joined if joins_tables
 
 is_stage(name) if name in {"DirectoryJoin", "TableJoin", "Train_DL"}
 

@@ -1,7 +1,7 @@
 # METADATA
 # title: Types of the columns that are read
 # description: A column is compared with constants of its type, joined with one of its type, and taken for what it is.
-package depa.training
+package depa.tables
 
 import data.depa.lib
 
@@ -69,7 +69,13 @@ same_type(pair, key) if {
 	fits(pair.own.table, key.own, joinable, kind)
 }
 
-join_complete(stage) if {
+complete if {
+	every stage in table_stages {
+		stage_complete(stage)
+	}
+}
+
+stage_complete(stage) if {
 	lib.is_texts(stage.datasets)
 	is_array(stage.tables)
 	count(stage.tables) > 0

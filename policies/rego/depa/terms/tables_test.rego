@@ -1,6 +1,8 @@
 # METADATA
 # title: Tests of the terms of tables
-package depa.contract_test
+package depa.terms_test
+
+change(path, value) := {"op": "replace", "path": path, "value": value}
 
 decide_tables(patches) := decision if {
 	facts := json.patch(data.depa.examples.table_contract, patches)

@@ -1,11 +1,15 @@
 # METADATA
-# title: Tests of table joins
-package depa.training_test
+# title: Tests of joins of tables
+package depa.tables_test
 
 decide_tables(patches) := decision if {
 	facts := json.patch(data.depa.examples.table_training, patches)
 	decision := data.depa.training.decision with input as facts
 }
+
+change(path, value) := {"op": "replace", "path": path, "value": value}
+
+train(field, value) := change(concat("/", ["/pipeline/stages/1", field]), value)
 
 table_stage(field, value) := change(concat("/", ["/pipeline/stages/0", field]), value)
 
