@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from clients.api.errors import NotFoundError, RefusedError, ServiceError
+from clients.cli.errors import Refused, UsageError
+from clients.cli.tasks.rules import upload_rules, write_rules
 from contract_service.audit.tables import DocumentRow
 from ledger.bundle import Bundle
 from ledger.verify import verify_bundle
 from policies.audit import audit
 from policies.bundle import load_bundle
 from policies.dossier import read_dossier
-from policies.party import MAX_MODULE_BYTES
+from policies.party import MAX_MODULE_BYTES, read_module
 from policies.wire.base import sha256
 from policies.wire.contract import Contract
 from tests.party import GOOD, module
@@ -194,3 +196,25 @@ def audited(world: World, agreed: Contract) -> str:
     dossier = read_dossier(log, contract_digest=agreed.digest())
     found = audit(dossier, policies={load_bundle().digest: load_bundle()})
     return next(each.detail for each in found if each.title == "decisions")
+
+
+def test_a_draft_brings_its_rules_along(world: World, tmp_path: Path) -> None:
+    agreed, draft = named(RULES), tmp_path / "contract.json"
+    with pytest.raises(Refused, match="nor at the service"):
+        upload_rules(world.client(TDC), draft, agreed)
+    write_rules(draft, [read_module(RULES)])
+    upload_rules(world.client(TDC), draft, agreed)
+    world.client(TDC).propose(agreed)
+    assert world.client(TDP_A).rules(sha256(RULES)) == RULES
+
+
+def test_rules_that_the_service_has_need_no_file(world: World, tmp_path: Path) -> None:
+    world.client(TDC).upload_rules(RULES)
+    upload_rules(world.client(TDC), tmp_path / "contract.json", named(RULES))
+
+
+def test_two_modules_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    modules = [read_module(RULES), read_module(module())]
+    with pytest.raises(UsageError, match="two modules of rules are called hospital_a"):
+        write_rules(tmp_path / "contract.json", modules)
+    assert list(tmp_path.iterdir()) == []
