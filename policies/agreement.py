@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from policies.dossier import Dossier, Recorded, RecordRefused
-from policies.facts import BudgetAfter, contract_facts, training_facts
+from policies.facts import contract_facts, training_facts
+from policies.facts.draft import unspent
 from policies.parameters import most_parameters
 from policies.releases import Policies
 from policies.wire.contract import Contract, SealedFile
@@ -40,9 +41,10 @@ class Agreement:
 def verify_agreement(dossier: Dossier, *, run: str, policies: Policies, now: int) -> Agreement:
     """Return the contract and the pipeline that `run` may execute now.
 
-    (1) All parties have signed, and the service has said so. (2) Exactly one approval is for this
-    run, and it has not expired. (3) It follows an allowing decision on the same pipeline. (4) No
-    key has gone out for the run. (5) The policy, asked here and now, allows it too.
+    (1) All parties have signed, and the service has decided and said so. (2) Exactly one approval
+    is for this run, and it has not expired. (3) It follows an allowing decision on the same
+    pipeline. (4) No key has gone out for the run. (5) The policy, asked here and now, allows it
+    too.
 
     Args:
         dossier: What the log proves about the contract.
@@ -61,6 +63,13 @@ def verify_agreement(dossier: Dossier, *, run: str, policies: Policies, now: int
         raise RecordRefused(f"the contract is not signed by {names}")
     if dossier.executed is None:
         raise RecordRefused("the log does not say that all parties have signed")
+    executed = dossier.executed
+    dossier.permitted(
+        executed.document.decision,
+        entrypoint="contract",
+        before=executed.index,
+        what="the execution of the contract",
+    )
     # (2)
     approval = _approval(dossier, run=run, now=now)
     # (3)
@@ -80,7 +89,9 @@ def verify_agreement(dossier: Dossier, *, run: str, policies: Policies, now: int
         pipeline,
         parameters=most_parameters(pipeline, dossier.contract),
         charges=approval.document.charges,
-        budgets=_budgets(approval.document),
+        # What other runs have booked is known to the service alone, whose reservation is checked
+        # when keys are released. Here the run must fit on its own.
+        budgets=unspent(approval.document.charges),
     )
     policy = policies.of(dossier.contract.policy.digest).with_rules(dossier.documents)
     decision = policy.training(facts)
@@ -111,22 +122,15 @@ def _approval(dossier: Dossier, *, run: str, now: int) -> Recorded[Approval]:
 
 def _approved_pipeline(dossier: Dossier, approval: Recorded[Approval]) -> Pipeline:
     document = approval.document
-    decision = dossier.decision(document.decision)
-    record = decision.document
-    if not record.allow or record.entrypoint != "training" or decision.index > approval.index:
-        raise RecordRefused(f"the approval of {document.run} follows no allowing decision")
-    if (record.run, record.pipeline) != (document.run, document.pipeline):
-        raise RecordRefused(f"the approval of {document.run} follows a decision on another run")
+    dossier.permitted(
+        document.decision,
+        entrypoint="training",
+        before=approval.index,
+        what=f"the approval of {document.run}",
+        run=document.run,
+        pipeline=document.pipeline,
+    )
     pipeline = Pipeline.parse(dossier.document(document.pipeline, what="the approved pipeline"))
     if pipeline.digest() != document.pipeline:
         raise RecordRefused("the pipeline's bytes are not in canonical form")
     return pipeline
-
-
-def _budgets(approval: Approval) -> tuple[BudgetAfter, ...]:
-    # What other runs have booked is known to the service alone, whose reservation is checked when
-    # keys are released. Here the run must fit on its own.
-    return tuple(
-        BudgetAfter(charge.dataset, charge.micro_epsilon, charge.micro_epsilon)
-        for charge in approval.charges
-    )

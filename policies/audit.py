@@ -15,7 +15,6 @@ from policies.accounting import compose, event_from_json, micro_epsilon
 from policies.bundle import Bundle
 from policies.dossier import Dossier, Recorded, RecordRefused
 from policies.record import replay
-from policies.wire.decision import DecisionRecord
 from policies.wire.run import Approval, BudgetBooking, Charge, KeyRelease, RunReport, Spent
 
 SALT_BYTES: Final = 32
@@ -83,9 +82,16 @@ def _consents(dossier: Dossier) -> Finding:
         return Finding("consents", f"{len(dossier.missing)} parties have not signed")
     if dossier.executed is None:
         raise RecordRefused("all parties have signed, but the contract is not executed")
+    executed = dossier.executed
+    dossier.permitted(
+        executed.document.decision,
+        entrypoint="contract",
+        before=executed.index,
+        what="the execution of the contract",
+    )
     names = ", ".join(party.name for party in dossier.contract.parties)
     revoked = f"; revoked by {len(dossier.revocations)}" if dossier.revocations else ""
-    return Finding("consents", f"signed by {names}; executed at {dossier.executed.index}{revoked}")
+    return Finding("consents", f"signed by {names}; executed at {executed.index}{revoked}")
 
 
 def _decisions(dossier: Dossier, policies: Mapping[str, Bundle]) -> Finding:
@@ -121,12 +127,14 @@ def _run(dossier: Dossier, approval: Recorded[Approval]) -> _Run:
 
 def _approved(dossier: Dossier, run: _Run) -> Finding:
     approval = run.approval.document
-    decision = dossier.decision(approval.decision)
-    record: DecisionRecord = decision.document
-    if not record.allow or decision.index > run.approval.index:
-        raise RecordRefused(f"{approval.run} was approved without an allowing decision before it")
-    if (record.run, record.pipeline) != (approval.run, approval.pipeline):
-        raise RecordRefused(f"{approval.run} was approved by a decision on another run")
+    dossier.permitted(
+        approval.decision,
+        entrypoint="training",
+        before=run.approval.index,
+        what=f"the approval of {approval.run}",
+        run=approval.run,
+        pipeline=approval.pipeline,
+    )
     if sum(item.document.run == approval.run for item in dossier.approvals) > 1:
         raise RecordRefused(f"{approval.run} was approved more than once")
     return Finding(f"{approval.run} approved", f"pipeline {approval.pipeline}")
@@ -151,9 +159,14 @@ def _released(dossier: Dossier, run: _Run) -> Iterator[Finding]:
         raise RecordRefused(f"keys were released after the approval of {name} had expired")
     if any(item.index < release.index for item in dossier.revocations):
         raise RecordRefused(f"keys were released for {name} after a party had revoked")
-    decision = dossier.decision(document.decision)
-    if not decision.document.allow or decision.index > release.index:
-        raise RecordRefused(f"keys were released for {name} without an allowing decision before")
+    dossier.permitted(
+        document.decision,
+        entrypoint="release",
+        before=release.index,
+        what=f"the release of keys for {name}",
+        run=name,
+        pipeline=document.pipeline,
+    )
     if document.host_data not in dossier.contract.attestation.host_data:
         raise RecordRefused(f"keys of {name} went to a launch policy outside the contract")
     listed = dossier.contract.attestation.measurements

@@ -18,7 +18,7 @@ from policies.errors import DepaError, DocumentError
 from policies.facts import Signed
 from policies.wire.base import Document, load_json, sha256
 from policies.wire.contract import Contract, Party, contract_urn
-from policies.wire.decision import DecisionRecord
+from policies.wire.decision import DecisionRecord, Entrypoint
 from policies.wire.run import (
     Approval,
     BudgetBooking,
@@ -118,6 +118,38 @@ class Dossier:
         if len(found) != 1:
             raise RecordRefused(f"the record holds {len(found)} decisions {decision_id}, not one")
         return found[0]
+
+    def permitted(
+        self,
+        decision_id: str,
+        *,
+        entrypoint: Entrypoint,
+        before: int,
+        what: str,
+        run: str | None = None,
+        pipeline: str | None = None,
+    ) -> DecisionRecord:
+        """Return the record of the decision that something rests on.
+
+        Args:
+            decision_id: Id of the decision.
+            entrypoint: Which policy had to be asked.
+            before: Index of the entry that rests on it.
+            what: What rests on it, in words.
+            run: The run that it has to be about, if it is one.
+            pipeline: The pipeline that it has to be about, if there is one.
+
+        Raises:
+            RecordRefused: unless it allows that, was no dry run, and came before.
+        """
+        decision = self.decision(decision_id)
+        record = decision.document
+        meant = (record.allow, record.mode, record.entrypoint) == (True, "enforce", entrypoint)
+        if not meant or decision.index > before:
+            raise RecordRefused(f"{what} follows no allowing decision of the {entrypoint} policy")
+        if (record.run, record.pipeline) != (run, pipeline):
+            raise RecordRefused(f"{what} follows a decision on another run")
+        return record
 
 
 def contracts_of(log: VerifiedLog) -> tuple[str, ...]:

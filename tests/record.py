@@ -24,12 +24,20 @@ from policies.bundle import load_bundle
 from policies.decide import Policy
 from policies.dossier import Dossier, read_dossier
 from policies.engine.protocol import PartyVerdict
-from policies.facts import BudgetAfter, Signed, contract_facts, training_facts
+from policies.facts import (
+    BudgetAfter,
+    ContractFacts,
+    Signed,
+    contract_facts,
+    release_facts,
+    training_facts,
+)
 from policies.parameters import most_parameters
 from policies.party import PartyRules
 from policies.record import record
 from policies.wire.base import Document, sha256
 from policies.wire.contract import Contract
+from policies.wire.decision import Decision
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import (
     Approval,
@@ -72,6 +80,8 @@ class Record:
     """Steps that are not written."""
     more: tuple[Callable[[_Writer], None], ...] = ()
     """Steps that are written after all others."""
+    late: set[str] = field(default_factory=set)
+    """Steps that are written last."""
     rules: bytes | None = None
     """The first provider's own rules; the service does not ask them, as it should."""
     issuers: dict[str, Identity] = field(default_factory=dict)
@@ -118,7 +128,8 @@ class Record:
         """Write the log and export it."""
         with self._sequencer() as sequencer:
             writer = _Writer(self, sequencer)
-            for step in (*STEPS, *self.more):
+            steps = (*STEPS, *self.more)
+            for step in sorted(steps, key=lambda step: step.__name__ in self.late):
                 if step.__name__ not in self.left_out:
                     step(writer)
             return sequencer.bundle(
@@ -177,26 +188,48 @@ class _Writer:
         )
         return self.sequencer.register(statement).leaf_hash
 
-    def decide(self, name: str, *, run: str, spent: int = 8_000_000) -> str:
+    def agreement(self, *, executed: bool) -> ContractFacts:
+        return contract_facts(
+            self.contract,
+            signatures={
+                party.id: Signed(NOW - 10, NOW - 10, NOW) for party in self.contract.parties
+            },
+            executed=executed,
+            revoked_by=(),
+            now=NOW,
+        )
+
+    def approval(self) -> Approval:
+        return Approval(
+            run=RUN,
+            contract=self.contract.digest(),
+            pipeline=self.pipeline.digest(),
+            decision="dec-training",
+            approved_at=datetime.fromtimestamp(NOW, UTC),
+            expires_at=datetime.fromtimestamp(NOW + 3600, UTC),
+            charges=self.charges,
+        )
+
+    @property
+    def policy(self) -> Policy:
+        texts = {} if self.record.rules is None else {sha256(self.record.rules): self.record.rules}
+        return replace(Policy.embedded(), party=PartyRules(_Silent(), texts))
+
+    def decide(self, name: str, *, run: str, spent: int = 8_000_000) -> None:
         facts = training_facts(
-            contract_facts(
-                self.contract,
-                signatures={
-                    party.id: Signed(NOW - 10, NOW - 10, NOW) for party in self.contract.parties
-                },
-                executed=True,
-                revoked_by=(),
-                now=NOW,
-            ),
+            self.agreement(executed=True),
             self.pipeline,
             parameters=most_parameters(self.pipeline, self.contract),
             charges=self.charges,
             budgets=[BudgetAfter(item.id, spent, spent) for item in self.contract.datasets],
         )
-        texts = {} if self.record.rules is None else {sha256(self.record.rules): self.record.rules}
-        policy = replace(Policy.embedded(), party=PartyRules(_Silent(), texts))
-        decision = policy.training(facts)
+        decision = self.policy.training(facts)
         assert decision.allow == (spent <= 8_000_000), decision.reasons
+        self.keep(name, decision, facts, run=run)
+
+    def keep(
+        self, name: str, decision: Decision, facts: ContractFacts, *, run: str | None = None
+    ) -> None:
         salt = b"s" * 32
         entry = record(
             decision,
@@ -204,14 +237,16 @@ class _Writer:
             salt=salt,
             decision_id=name,
             decided_at=NOW,
-            pipeline=self.pipeline.digest(),
+            pipeline=None if run is None else self.pipeline.digest(),
             run=run,
         )
-        self.inputs[f"decision/{name}"] = self.record.bends.get("input", same)(
-            salt + facts.canonical()
+        bend = (
+            same
+            if name in {"dec-contract", "dec-release"}
+            else self.record.bends.get("input", same)
         )
+        self.inputs[f"decision/{name}"] = bend(salt + facts.canonical())
         self.state(name, entry)
-        return name
 
 
 def signatures(writer: _Writer) -> None:
@@ -222,12 +257,18 @@ def signatures(writer: _Writer) -> None:
         writer.signatures[identity.did] = writer.issue(content, "signature", identity)
 
 
+def consented(writer: _Writer) -> None:
+    facts = writer.agreement(executed=False)
+    writer.keep("dec-contract", writer.policy.contract(facts), facts)
+
+
 def executed(writer: _Writer) -> None:
     leaves = [writer.signatures.get(each.id, b"\0" * 32) for each in writer.contract.parties]
     writer.state(
         "executed",
         Executed(
             contract=writer.contract.digest(),
+            decision="dec-contract",
             signatures=tuple("sha256:" + leaf.hex() for leaf in leaves),
             executed_at=NOW,
         ),
@@ -244,25 +285,31 @@ def refused(writer: _Writer) -> None:
 
 
 def approved(writer: _Writer) -> None:
-    writer.state(
-        "approval",
-        Approval(
-            run=RUN,
-            contract=writer.contract.digest(),
-            pipeline=writer.pipeline.digest(),
-            decision="dec-training",
-            approved_at=datetime.fromtimestamp(NOW, UTC),
-            expires_at=datetime.fromtimestamp(NOW + 3600, UTC),
-            charges=writer.charges,
-        ),
+    writer.state("approval", writer.approval())
+
+
+def judged(writer: _Writer) -> None:
+    facts = release_facts(
+        writer.agreement(executed=True),
+        run=RUN,
+        state="approved",
+        contract=writer.contract.digest(),
+        pipeline=writer.pipeline.digest(),
+        approval=writer.approval(),
+        reads=writer.pipeline,
+        files=writer.pipeline.files(writer.contract),
+        token=TOKEN,
+        nonce="N" * 43,
+        reserved=[item.id for item in writer.contract.datasets],
     )
+    writer.keep("dec-release", writer.policy.release(facts), facts, run=RUN)
 
 
 def _booking(writer: _Writer, state: str) -> None:
     value = {
         "run": RUN,
         "contract": writer.contract.digest(),
-        "decision": "dec-training",
+        "decision": "dec-release",
         "state": state,
         "reason": state,
         "charges": [charge.to_json() for charge in writer.charges],
@@ -292,7 +339,7 @@ def released(writer: _Writer) -> None:
             contract=writer.contract.digest(),
             pipeline=writer.pipeline.digest(),
             allowed=True,
-            decision="dec-training",
+            decision="dec-release",
             keys=("https://127.0.0.1:8443/keys/mri-a-key",),
             token="sha256:" + hashlib.sha256(TOKEN).hexdigest(),
             nonce="sha256:" + "e" * 64,
@@ -337,5 +384,17 @@ def settled(writer: _Writer) -> None:
     _booking(writer, "settled")
 
 
-STEPS = (signatures, executed, decided, approved, reserved, revoked, released, reported, settled)
+STEPS = (
+    signatures,
+    consented,
+    executed,
+    decided,
+    approved,
+    judged,
+    reserved,
+    revoked,
+    released,
+    reported,
+    settled,
+)
 BEFORE_RELEASE = {"revoked", "released", "reported", "settled", "reserved"}

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import StringConstraints
 
-from policies.wire.base import Did, Digest, Document, Name, RunId, Slug, UtcTime, Version, Wire
-from policies.wire.decision import Code, DecisionRecord, Reason
+from policies.wire.base import (
+    MAX_DOCUMENT_BYTES,
+    Did,
+    Digest,
+    Document,
+    Name,
+    RunId,
+    Slug,
+    UtcTime,
+    Version,
+    Wire,
+    load_json,
+)
+from policies.wire.decision import Code, Decision, DecisionRecord, Reason
 from policies.wire.run import Progress, Revocation, RunReport, RunState, Spent
 
+MAX_QUESTION_BYTES: Final = 2 * MAX_DOCUMENT_BYTES + 1024
 ContractState = Literal["proposed", "partially-signed", "executed", "expired", "revoked"]
 Role = Literal["tdc", "tdp", "ccrp"]
 Base64 = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9+/]+={0,2}\z", max_length=90_000)]
+
+
+class PolicyQuestion(Document):
+    """Ask what the policy would say; nothing comes of it."""
+
+    kind: ClassVar[str] = "policy-question"
+
+    contract: Digest | dict[str, Any]
+    """Digest of a contract that was proposed, or a draft."""
+    pipeline: dict[str, Any] | None = None
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read a question, which may hold two documents.
+
+        Raises:
+            DocumentError: naming every field that is missing, unknown or wrong.
+        """
+        return cls.from_json(load_json(data, kind=cls.kind, limit=MAX_QUESTION_BYTES))
 
 
 class RevocationRequest(Document):
@@ -147,7 +179,9 @@ class ContractRegistered(Wire):
     missing: tuple[Did, ...]
     registered: Registered
     executed: Registered | None = None
-    """The statement that all have signed, if this was the last signature."""
+    """The statement that all have signed, once they have."""
+    decision_id: Slug | None = None
+    """Id of the decision that it holds, once all have signed."""
 
 
 class RunStatus(Wire):
@@ -292,3 +326,15 @@ class DecisionAnswer(Wire):
     registered: Registered
     reasons: tuple[Reason, ...]
     warnings: tuple[Reason, ...]
+
+
+class PolicyAnswer(Wire):
+    """What the policy would say, and what a run would cost."""
+
+    mode: Literal["dry-run"] = "dry-run"
+    decision: Decision
+    assumes: tuple[Literal["signatures", "unspent-budgets"], ...]
+    """What is taken for granted of a draft: that all have signed it, and that nobody has spent."""
+    micro_epsilon: int | None = None
+    """The most that the run may cost on one data set; absent where nothing is spent."""
+    delta_trillionths: int | None = None

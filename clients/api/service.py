@@ -7,6 +7,7 @@ keys, and those with the one root whose fingerprint the caller knows.
 from __future__ import annotations
 
 import base64
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,9 @@ from clients.api.answers import (
     DecisionAnswer,
     NonceAnswer,
     PartyList,
+    PolicyAnswer,
     PolicyList,
+    PolicyQuestion,
     Registered,
     Released,
     ReleaseRequest,
@@ -233,6 +236,31 @@ class ServiceClient:
             return parse(data).require(digest)
         except (DocumentError, PolicyMismatchError) as error:
             raise UntrustedAnswerError("policy", expected=digest, got=str(error)) from error
+
+    def check(self, contract: Contract | str, pipeline: Pipeline | None = None) -> PolicyAnswer:
+        """Return what the policy would decide about a contract, or a pipeline under it.
+
+        Args:
+            contract: The digest of a contract that was proposed, or a draft.
+            pipeline: The pipeline, if it is asked about one.
+
+        Raises:
+            UntrustedAnswerError: if another policy allows it than the draft names.
+        """
+        question = PolicyQuestion(
+            contract=contract if isinstance(contract, str) else contract.to_json(),
+            pipeline=None if pipeline is None else pipeline.to_json(),
+        )
+        answer = _read(
+            self._transport.post("/policy/check", json.dumps(question.to_json()).encode()),
+            PolicyAnswer,
+        )
+        decision = answer.decision
+        if isinstance(contract, Contract) and decision.allow:
+            agreed = contract.policy.digest
+            if decision.policy != agreed:
+                raise UntrustedAnswerError("policy", expected=agreed, got=decision.policy)
+        return answer
 
     def decision(self, decision_id: str) -> DecisionAnswer:
         """Return a decision with its reasons, proven to be the one that the log has.

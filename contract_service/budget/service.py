@@ -117,8 +117,7 @@ def reserve(
 ) -> str | None:
     """Book a run on all its data sets or on none; return the booking's leaf hash.
 
-    A run that costs nothing needs no booking, and None is returned. What one decision permits is
-    booked once; asked again, the same booking is returned.
+    A run that costs nothing has none. What a decision permits is booked once, however often.
 
     Args:
         session: A write session.
@@ -133,8 +132,10 @@ def reserve(
         BudgetError: if a budget does not hold the run, with both numbers.
     """
     lock(session)
-    booked = [row for row in _rows(session, run) if row.decision == decision]
+    booked = _rows(session, run)
     if booked:
+        if booked[0].decision != decision:
+            raise BudgetError(f"{run} is booked by another decision, {booked[0].decision}")
         document = _booking(contract, booked, state="reserved", reason=_RESERVED)
         return record.leaf_about(session, kind=document.kind, payload=document.digest())
     check(session, contract, charges)
@@ -161,9 +162,8 @@ def reserve(
     if not charges:
         return None
     session.flush()
-    return _book(
-        session, contract, run=run, state="reserved", reason=_RESERVED, record=record, now=now
-    )
+    why = _RESERVED
+    return _book(session, contract, run=run, state="reserved", reason=why, record=record, now=now)
 
 
 def give_back(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from sqlmodel import Session, col, select
@@ -12,6 +12,7 @@ from contract_service.contracts.state import contract_state
 from contract_service.contracts.tables import ContractDatasetRow, ContractPartyRow, ContractRow
 from contract_service.database import insert_once
 from contract_service.problems import MissingError
+from policies.facts import Signed
 from policies.wire.contract import Contract
 
 
@@ -76,6 +77,16 @@ def parties_of_many(
     for row in session.exec(query.order_by(col(ContractPartyRow.position))):
         found[row.contract].append(row)
     return found
+
+
+def signatures_of(parties: Sequence[ContractPartyRow]) -> dict[str, Signed]:
+    """Return when each party signed, and when its key was valid."""
+    return {
+        # A row without a period would be of a key that was never valid.
+        party.did: Signed(party.signed_at, party.key_valid_from or 0, party.key_valid_until or 0)
+        for party in parties
+        if party.signed_at is not None
+    }
 
 
 def summary_of(row: ContractRow, parties: list[ContractPartyRow], *, now: int) -> ContractSummary:

@@ -16,14 +16,17 @@ from contract_service.audit.tables import DocumentRow, StatementRow
 from contract_service.auth import Caller
 from contract_service.context import Context
 from contract_service.contracts.rows import insert, locked, parties_of, parties_of_many, summary_of
+from contract_service.contracts.signing import take
 from contract_service.contracts.state import contract_state, missing
 from contract_service.contracts.statements import check_subject, statement_bytes, verified
 from contract_service.contracts.tables import ContractPartyRow, ContractRow
-from contract_service.problems import ConflictError, ForbiddenError, MissingError
-from contract_service.rules.agreed import attach_rules
+from contract_service.problems import ConflictError, ForbiddenError, MissingError, RefusedError
+from contract_service.rules.agreed import attach_rules, policy_of
 from policies.errors import DocumentError, Problem
+from policies.facts.draft import as_if_signed
 from policies.wire.contract import Contract, contract_urn
-from policies.wire.run import Executed, Revocation
+from policies.wire.decision import Denied
+from policies.wire.run import Revocation
 
 
 class Contracts:
@@ -38,6 +41,7 @@ class Contracts:
         Raises:
             DocumentError: naming every field that is wrong, and rules that are not here.
             ForbiddenError: if the caller is not the contract's consumer.
+            Denied: if the policy would deny it though all parties signed; nothing is kept.
         """
         contract, now = Contract.parse(body), self._context.now
         if contract.tdc.id != caller.did:
@@ -53,6 +57,7 @@ class Contracts:
                 self._check_room(session, contract)
             if insert(session, contract, now=now):
                 attach_rules(session, contract)
+                self._check_holds(session, contract, now=now)
                 self._context.record.state(
                     session, contract, subject=contract.urn, contract=digest, now=now
                 )
@@ -75,6 +80,7 @@ class Contracts:
             BadRequestError: if it is another kind of statement, or about something else.
             ForbiddenError: if its issuer is no party of the contract.
             ConflictError: if the contract is expired or revoked.
+            RefusedError: if it is the last one and the policy denies; the decision is kept.
         """
         now = self._context.now
         statement = verified(body, kind="signature", now=now)
@@ -83,23 +89,11 @@ class Contracts:
         with self._context.database.write() as session:
             if caller is not None:
                 self.visible(session, caller, digest)
-            row = locked(session, digest)
-            parties = parties_of(session, digest)
-            mine = [party for party in parties if party.did == statement.issuer]
-            if not mine:
-                raise ForbiddenError("not-a-party", "the statement's issuer is no party of it")
-            leaf = mine[0].signature_leaf
-            if leaf is None:
-                _check_open(row, parties, now=now)
-                leaf = self._context.record.owe(session, statement)
-                period = statement.key_validity
-                for party in mine:
-                    party.signature_leaf, party.signed_at = leaf, statement.issued_at
-                    party.key_valid_from, party.key_valid_until = period.starts_at, period.ends_at
-                    session.add(party)
-                if not missing(parties):
-                    self._execute(session, row, parties, now=now)
-        return self._outcome(digest, leaf=leaf)
+            taken = take(self._context, session, statement, digest=digest)
+        if taken.denied is not None:
+            self._context.record.settle()
+            raise RefusedError(taken.denied.decision, decision_id=taken.denied.decision_id)
+        return self._outcome(digest, leaf=taken.leaf)
 
     def revoke(self, caller: Caller, digest: str, body: bytes) -> ContractRegistered:
         """Take in a party's revocation: no run is approved and no key released after it.
@@ -219,6 +213,17 @@ class Contracts:
         if problems:
             raise DocumentError(Contract.kind, problems)
 
+    def _check_holds(self, session: Session, contract: Contract, *, now: int) -> None:
+        """Raise unless the contract could be executed if all parties signed it now.
+
+        This permits nothing, so it is no decision for the ledger; the last signature asks for one.
+        """
+        starts_at = int(contract.start_time.timestamp())
+        facts = as_if_signed(contract, now=max(now, starts_at))
+        decision = policy_of(self._context, session, contract).contract(facts)
+        if not decision.allow:
+            raise Denied(decision)
+
     def _check_room(self, session: Session, contract: Contract) -> None:
         same = session.exec(select(ContractRow).where(ContractRow.id == contract.id)).all()
         if any(row.executed_leaf or row.tdc != contract.tdc.id for row in same):
@@ -234,19 +239,6 @@ class Contracts:
         ).one()
         if waiting >= self._context.settings.contract_limit:
             raise ConflictError("too-many-contracts", f"{waiting} contracts wait for signatures")
-
-    def _execute(
-        self, session: Session, row: ContractRow, parties: list[ContractPartyRow], *, now: int
-    ) -> None:
-        document = Executed(
-            contract=row.digest,
-            signatures=tuple(party.signature_leaf or "" for party in parties),
-            executed_at=now,
-        )
-        row.executed_leaf = self._context.record.state(
-            session, document, subject=contract_urn(row.digest), contract=row.digest, now=now
-        )
-        session.add(row)
 
     def _leaf(self, digest: str, *, kind: str) -> str:
         with self._context.database.read() as session:
@@ -267,10 +259,5 @@ class Contracts:
             missing=missing(parties),
             registered=registered[0],
             executed=registered[1] if len(registered) > 1 else None,
+            decision_id=row.decision_id,
         )
-
-
-def _check_open(row: ContractRow, parties: list[ContractPartyRow], *, now: int) -> None:
-    state = contract_state(row, parties, now=now)
-    if state in {"expired", "revoked"}:
-        raise ConflictError(f"contract-{state}", f"the contract is {state}; it cannot be signed")

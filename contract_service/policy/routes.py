@@ -6,10 +6,11 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Response
 
-from clients.api.answers import DecisionAnswer, PolicyList
-from contract_service.access import Parts, Party
-from contract_service.openapi import PROBLEMS, binary
+from clients.api.answers import DecisionAnswer, PolicyAnswer, PolicyList, PolicyQuestion
+from contract_service.access import Json, Parts, Party
+from contract_service.openapi import PROBLEMS, binary, json_body
 from contract_service.policy import service
+from contract_service.policy.checking import dry_run
 
 router = APIRouter(tags=["policy"], responses=PROBLEMS)
 _GZIP: Final = "application/gzip"
@@ -38,6 +39,12 @@ def bundle(
     if _has(if_none_match or "", headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(found.pack(), media_type=_GZIP, headers=headers)
+
+
+@router.post("/policy/check", openapi_extra=json_body(PolicyQuestion))
+def check(parts: Parts, caller: Party, body: Json) -> PolicyAnswer:
+    """Say what the policy would decide; nothing is recorded, booked or permitted."""
+    return dry_run(parts.context, parts.contracts, caller, body)
 
 
 @router.get("/decisions/{decision_id}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from sqlmodel import Session
 
 from contract_service.audit.tables import DocumentRow
-from contract_service.contracts.rows import parties_of
+from contract_service.contracts.rows import parties_of, signatures_of
 from contract_service.contracts.tables import ContractRow
 from contract_service.runs.tables import RunRow
-from policies.facts import ContractFacts, Signed, contract_facts
+from policies.facts import ContractFacts, contract_facts
 from policies.wire.contract import Contract
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import Approval
@@ -37,14 +37,7 @@ def agreement_of(session: Session, contract: Contract, *, now: int) -> ContractF
     row = session.get_one(ContractRow, digest)
     return contract_facts(
         contract,
-        signatures={
-            # A row without a period would be of a key that was never valid.
-            party.did: Signed(
-                party.signed_at, party.key_valid_from or 0, party.key_valid_until or 0
-            )
-            for party in parties_of(session, digest)
-            if party.signed_at is not None
-        },
+        signatures=signatures_of(parties_of(session, digest)),
         executed=row.executed_leaf is not None,
         revoked_by=() if row.revoked_by is None else (row.revoked_by,),
         now=now,

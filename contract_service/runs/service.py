@@ -19,12 +19,11 @@ from contract_service.judge import Judgement, keep, new_id
 from contract_service.problems import ConflictError, ForbiddenError, MissingError, RefusedError
 from contract_service.rules.agreed import policy_of
 from contract_service.runs.agreement import agreement_of, contract_of
+from contract_service.runs.judging import Question, judge
 from contract_service.runs.rows import locked, move, run_of, status_of
 from contract_service.runs.settle import give_up
 from contract_service.runs.tables import NonceRow, RunRow
 from policies.attestation.runtime import encode_base64url
-from policies.facts import training_facts
-from policies.parameters import most_parameters
 from policies.wire.base import sha256
 from policies.wire.contract import Contract
 from policies.wire.pipeline import Pipeline
@@ -59,20 +58,17 @@ class Runs:
             raise ForbiddenError(
                 "not-the-consumer", "runs are submitted by the contract's consumer"
             )
-        charges = budgets.planned_charges(contract, pipeline)
-        parameters = most_parameters(pipeline, contract)
-        run = new_id("run")
+        question, run = Question.about(contract, pipeline), new_id("run")
         with self._context.database.write() as session:
-            facts = training_facts(
-                agreement_of(session, contract, now=now),
-                pipeline,
-                parameters=parameters,
-                charges=charges,
-                budgets=budgets.after(session, contract, pipeline.datasets, charges),
+            decision, facts = judge(
+                question,
+                policy_of(self._context, session, contract),
+                agreed=agreement_of(session, contract, now=now),
+                budgets=budgets.after(session, contract, pipeline.datasets, question.charges),
             )
             judgement = keep(
                 session,
-                policy_of(self._context, session, contract).training(facts),
+                decision,
                 facts,
                 record=self._context.record,
                 now=now,
@@ -85,7 +81,7 @@ class Runs:
                 pipeline=pipeline,
                 contract=contract,
                 judgement=judgement,
-                charges=charges,
+                charges=question.charges,
                 now=now,
             )
         self._context.record.settle()

@@ -162,6 +162,8 @@ class Executed(Document):
     kind: ClassVar[str] = "executed"
 
     contract: Digest
+    decision: Slug
+    """Id of the decision that the contract holds, signed by all."""
     signatures: tuple[Digest, ...] = Field(min_length=3)
     """Leaf hashes of the parties' signature statements, in the order of the parties."""
     executed_at: int

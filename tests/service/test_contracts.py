@@ -11,7 +11,9 @@ from clients.api.errors import NotFoundError, RefusedError, ServiceError
 from ledger.receipt import verify_receipt
 from ledger.statement import parse_statement
 from ledger.trust import TrustedLog
+from policies.decide import Policy
 from policies.wire.contract import Contract
+from policies.wire.decision import Decision, Reason
 from tests.service.crash import record_of
 from tests.service.world import (
     CCRP,
@@ -226,3 +228,64 @@ def test_a_problem_names_its_type_request_and_place(world: World) -> None:
     problem = error.value.problem
     assert problem.type == "urn:depa:problem:no-such-contract"
     assert len(problem.request_id) == 32
+
+
+def test_a_contract_that_could_never_be_executed_is_not_taken_in(world: World) -> None:
+    late = contract(startTime="2027-01-01T00:00:00Z", expiryTime="2028-01-01T00:00:00Z")
+    assert world.client().propose(late).state == "proposed"
+    doubled = contract().to_json()
+    doubled["ccrp"]["id"] = doubled["tdc"]["id"]
+    bent = Contract.from_json(doubled)
+    with pytest.raises(RefusedError) as error:
+        world.client().propose(bent)
+    assert {reason["code"] for reason in error.value.problem.reasons} == {"PARTY_DUPLICATE"}
+    with pytest.raises(NotFoundError):
+        world.client().contract_status(bent.digest())
+
+
+def test_a_contract_is_signed_ahead_of_its_window_and_judged_by_its_first_moment(
+    world: World,
+) -> None:
+    late = contract(startTime="2027-01-01T00:00:00Z", expiryTime="2028-01-01T00:00:00Z")
+    world.client().propose(late)
+    last = [world.sign(late, name) for name in (TDC, TDP_A, TDP_B, CCRP)][-1]
+    assert last.state == "executed"
+    assert last.decision_id is not None
+    record = world.client().decision(last.decision_id).record
+    assert record.facts is not None
+    assert record.facts["/now"] == record.facts["/contract/startsAt"]
+    with pytest.raises(RefusedError) as error:
+        world.client().submit(pipeline(late))
+    assert "CONTRACT_NOT_STARTED" in {item["code"] for item in error.value.problem.reasons}
+
+
+def test_the_last_signature_executes_nothing_that_the_policy_denies(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agreed = contract()
+    world.client().propose(agreed)
+    for name in (TDC, TDP_A, TDP_B):
+        world.sign(agreed, name)
+    reason = Reason(code="PURPOSE_NOT_ALLOWED", path="/purpose", msg="not this one")
+
+    def deny(self: Policy, facts: object) -> Decision:
+        return Decision(
+            entrypoint="contract",
+            allow=False,
+            reasons=(reason,),
+            policy=self.bundle.digest,
+            policy_version=self.bundle.version,
+            engine="test",
+        )
+
+    monkeypatch.setattr(Policy, "contract", deny)
+    with pytest.raises(RefusedError) as error:
+        world.sign(agreed, CCRP)
+    monkeypatch.undo()
+    status = world.client().contract_status(agreed.digest())
+    assert (status.state, len(status.missing)) == ("partially-signed", 1)
+    decided = world.client(CCRP).decision(error.value.problem.decision_id)
+    assert (decided.record.entrypoint, decided.record.allow) == ("contract", False)
+    assert decided.reasons == (reason,)
+    assert [item.kind for item in status.statements][-1] == "pipeline-decision"
+    assert world.sign(agreed, CCRP).state == "executed"

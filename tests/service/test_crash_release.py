@@ -157,4 +157,4 @@ def test_a_crash_on_the_way_to_the_ledger_owes_it_nothing_after_the_restart(
         record = record_of(world, here.contract)
         assert [b.document.state for b in record.bookings] == ["reserved", "returned"]
         indexes = [item.index for item in record.decisions]
-        assert len(indexes) == len(set(indexes)) == 3
+        assert len(indexes) == len(set(indexes)) == 4

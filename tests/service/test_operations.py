@@ -128,7 +128,7 @@ def test_the_log_is_read_by_anyone(world: World) -> None:
 
 def test_statements_are_found_by_subject_kind_and_issuer(world: World) -> None:
     agreed, client = world.executed(), world.client()
-    assert len(client.statements(subject=agreed.urn).statements) == 6
+    assert len(client.statements(subject=agreed.urn).statements) == 7
     [executed] = client.statements(kind="executed").statements
     assert executed.subject == agreed.urn
     mine = client.statements(issuer=party(TDC).did).statements

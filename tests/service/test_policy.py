@@ -13,13 +13,16 @@ import pytest
 from clients.api.errors import NotFoundError, RefusedError, UntrustedAnswerError
 from clients.api.service import ServiceClient
 from clients.api.transport import Transport
+from contract_service.budget import service as budgets
 from contract_service.policy import service as policies
+from contract_service.runs.agreement import approval_of
+from contract_service.runs.tables import RunRow
 from policies.bundle import load_bundle, parse
 from policies.decide import Policy
-from policies.errors import PolicyError, PolicyUnavailableError
+from policies.errors import BudgetError, PolicyError, PolicyUnavailableError
 from policies.releases import Policies
 from policies.wire.decision import Mark
-from tests.service.crash import record_of
+from tests.service.crash import record_of, spent
 from tests.service.test_client import Liar, Lie
 from tests.service.world import CCRP, ORIGIN, TDC, TDP_A, TDP_B, World, pipeline, running
 from tests.simulator import party
@@ -136,6 +139,35 @@ def test_a_release_names_the_decision_that_its_budget_is_booked_by(world: World)
     assert str(answer.record.facts["/request/token"]).startswith("sha256:")
     bookings = record_of(world, agreed.digest()).bookings
     assert {item.document.decision for item in bookings} == {released.decision_id}
+
+
+def test_what_a_decision_permits_is_booked_once(world: World) -> None:
+    agreed = world.executed()
+    run = world.approved(agreed).run
+    released = world.room(run).release()
+    context = world.app.state.services.context
+
+    def book(decision: str) -> str | None:
+        with context.database.write() as session:
+            row = session.get_one(RunRow, run)
+            approval = approval_of(session, row)
+            assert approval is not None
+            return budgets.reserve(
+                session,
+                agreed,
+                approval.charges,
+                run=run,
+                decision=decision,
+                record=context.record,
+                now=context.now,
+            )
+
+    before = spent(world, agreed.digest(), agreed.datasets[0].digest)
+    assert book(released.decision_id) == released.receipts[1].leaf_hash
+    with pytest.raises(BudgetError, match="by another decision"):
+        book("dec-other")
+    assert spent(world, agreed.digest(), agreed.datasets[0].digest) == before
+    assert len(record_of(world, agreed.digest()).bookings) == 1
 
 
 def test_a_record_on_the_ledger_holds_no_text_of_the_input(world: World) -> None:

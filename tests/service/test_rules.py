@@ -145,7 +145,7 @@ def test_rules_deny_a_pipeline_and_the_record_can_be_audited(world: World) -> No
         world.approved(agreed)
     assert codes(caught.value) == {"PARTY_ANYTHING"}
     findings = audited(world, agreed)
-    assert "1 made again, 0 allow, 1 deny" in findings
+    assert "2 made again, 1 allow, 1 deny" in findings
 
 
 def test_rules_that_say_nothing_let_a_run_through(world: World) -> None:
@@ -153,7 +153,7 @@ def test_rules_that_say_nothing_let_a_run_through(world: World) -> None:
     run = world.approved(agreed).run
     assert world.room(run).release().keys
     findings = audited(world, agreed)
-    assert "3 made again, 3 allow, 0 deny" in findings
+    assert "4 made again, 4 allow, 0 deny" in findings
 
 
 @pytest.mark.parametrize("question", ["attestation", "release"])
@@ -183,7 +183,7 @@ def test_rules_that_fail_deny_and_fail_again_for_an_auditor(world: World) -> Non
     with pytest.raises(RefusedError) as caught:
         world.approved(agreed)
     assert codes(caught.value) == {"PARTY_RULE_FAILED"}
-    assert "1 made again, 0 allow, 1 deny" in audited(world, agreed)
+    assert "2 made again, 1 allow, 1 deny" in audited(world, agreed)
 
 
 def audited(world: World, agreed: Contract) -> str:

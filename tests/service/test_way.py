@@ -28,8 +28,12 @@ def test_a_contract_is_executed_when_its_last_party_has_signed(empty_world: Worl
         "signature",
         "signature",
         "signature",
+        "pipeline-decision",
         "executed",
     ]
+    assert last.decision_id is not None
+    decision = world.client(TDP_B).decision(last.decision_id).record
+    assert (decision.entrypoint, decision.allow) == ("contract", True)
     assert all(party.signed and party.entry_id for party in status.parties)
 
 

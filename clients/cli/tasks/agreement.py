@@ -10,7 +10,8 @@ from clients.cli.command import Session
 from clients.cli.files import read_bytes
 from clients.cli.tasks.rules import describe_rules
 from clients.cli.tasks.service import connect
-from policies.facts import ContractFacts, Signed, contract_facts
+from policies.facts import ContractFacts
+from policies.facts.draft import as_if_signed
 from policies.wire.constraints import Privacy
 from policies.wire.contract import Contract
 
@@ -32,13 +33,7 @@ def load_contract(session: Session, which: str, *, client: ServiceClient | None 
 
 def agreement_facts(contract: Contract, *, now: int) -> ContractFacts:
     """Return the facts of a contract as if all parties had signed it now."""
-    return contract_facts(
-        contract,
-        signatures={party.id: Signed(now, now, now) for party in contract.parties},
-        executed=True,
-        revoked_by=(),
-        now=now,
-    )
+    return as_if_signed(contract, now=now)
 
 
 def party_name(contract: Contract, did: str) -> str:

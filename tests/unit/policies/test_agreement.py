@@ -70,6 +70,10 @@ def test_an_approval_without_its_decision_is_no_agreement(record: Record) -> Non
     ("name", "change", "why"),
     [
         ("dec-training", {"allow": False}, "follows no allowing decision"),
+        ("dec-training", {"mode": "dry-run"}, "follows no allowing decision"),
+        ("dec-contract", {"allow": False}, "execution of the contract follows no allowing"),
+        ("dec-contract", {"mode": "dry-run"}, "execution of the contract follows no allowing"),
+        ("executed", {"decision": "dec-training"}, "execution of the contract follows no allowing"),
         ("dec-training", {"entrypoint": "release"}, "follows no allowing decision"),
         ("dec-training", {"run": "run-" + "b" * 26}, "decision on another run"),
         ("dec-training", {"pipeline": "sha256:" + "0" * 64}, "decision on another run"),

@@ -43,7 +43,7 @@ def update(**change: Any) -> Callable[[Any], Any]:
 
 def test_an_honest_record_is_found_to_hold(record: Record) -> None:
     findings = verify(record)
-    assert findings["decisions"] == "1 made again, 1 allow, 0 deny"
+    assert findings["decisions"] == "3 made again, 3 allow, 0 deny"
     assert findings["refused releases"] == "0"
     assert "of 16.0 at delta 0.001, 1 runs" in findings["budget of mri-a"]
 
@@ -84,12 +84,12 @@ def test_keys_to_a_measurement_that_the_contract_does_not_list_are_found(
 
 
 def test_a_recorded_failure_of_the_engine_is_told_and_counted_as_a_denial(record: Record) -> None:
-    record.left_out |= {"approved", "reserved", "released", "reported", "settled"}
+    record.left_out |= {"approved", "judged", "reserved", "released", "reported", "settled"}
     record.bends["dec-training"] = update(
         allow=False, reasons=(Mark(code="POLICY_ERROR", path=""),)
     )
     told = verify(record)["decisions"]
-    assert told.startswith("0 made again, 0 allow, 0 deny; 1 denied because the engine had failed")
+    assert told.startswith("1 made again, 1 allow, 0 deny; 1 denied because the engine had failed")
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,9 @@ def test_a_recorded_failure_of_the_engine_is_told_and_counted_as_a_denial(record
         ("release", {"pipeline": "sha256:" + "0" * 64}, "another pipeline than approved"),
         ("release", {"released_at": NOW + 3600}, "after the approval"),
         ("release", {"decision": "dec-other"}, "0 decisions dec-other"),
+        ("release", {"decision": "dec-training"}, "no allowing decision of the release policy"),
+        ("approval", {"decision": "dec-release"}, "no allowing decision of the training policy"),
+        ("executed", {"decision": "dec-training"}, "no allowing decision of the contract policy"),
         ("release", {"host_data": "c" * 64}, "launch policy outside the contract"),
         ("release", {"token": "sha256:" + "0" * 64}, "lacks the attestation token"),
         ("release", {"run": "run-" + "b" * 26}, "of another run"),
@@ -112,6 +115,17 @@ def test_a_release_or_report_that_does_not_fit_is_refused(
     assert HOST_DATA in record.contract.attestation.host_data
     record.bends[name] = update(**change)
     assert why in refused(record)
+
+
+@pytest.mark.parametrize("name", ["dec-contract", "dec-training", "dec-release"])
+def test_nothing_rests_on_a_dry_run(record: Record, name: str) -> None:
+    record.bends[name] = update(mode="dry-run")
+    assert "follows no allowing decision" in refused(record)
+
+
+def test_a_contract_is_not_executed_before_it_is_decided(record: Record) -> None:
+    record.late.add("consented")
+    assert "the execution of the contract follows no allowing decision" in refused(record)
 
 
 def test_keys_for_a_run_that_was_never_approved_are_refused(record: Record) -> None:

@@ -102,7 +102,9 @@ def test_what_a_stranger_says_in_the_service_s_place_is_set_aside(
         "approval": dossier.approvals,
         "release": dossier.releases,
         "reserved": [item for item in dossier.bookings if item.document.state == "reserved"],
-        "dec-training": dossier.decisions,
+        "dec-training": [
+            item for item in dossier.decisions if item.document.decision_id == "dec-training"
+        ],
     }
     assert len(dossier.set_aside) == 1
     assert not said[name]

@@ -17,6 +17,7 @@ from clients.api.errors import (
     RefusedError,
     ServiceError,
     SignInError,
+    service_error,
 )
 from clients.api.transport import RunToken, Transport, origin_of
 from tests.simulator import party
@@ -122,6 +123,13 @@ def test_each_status_has_its_error_and_exit_code(
     with pytest.raises(family) as error:
         client.post("/a")
     assert error.value.exit_code == exit_code
+
+
+def test_a_recorded_denial_is_a_refusal_though_no_engine_decided() -> None:
+    value = {"decision_id": "dec-1", "reasons": [{"code": "POLICY_ERROR", "path": "", "msg": "x"}]}
+    error = service_error(ProblemDocument.from_json(value, status=503))
+    assert isinstance(error, RefusedError)
+    assert "POLICY_ERROR" in str(error)
 
 
 def test_a_problem_document_is_read_field_by_field() -> None:

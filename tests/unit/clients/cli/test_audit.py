@@ -26,7 +26,7 @@ def fsck(database: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, 
 def test_a_sound_log_is_recomputed(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = fsck(database, capsys)
     assert code == 0
-    assert json.loads(out)["entries"] == 12
+    assert json.loads(out)["entries"] == 14
 
 
 def test_a_changed_entry_of_the_database_is_named(

@@ -68,7 +68,7 @@ def test_a_decision_comes_out_as_it_was_recorded(
 
 def test_a_decision_that_is_not_recorded_is_not_found(case: Case) -> None:
     code, _, problem = case.depa("replay", "dec-other", "--bundle", case.file)
-    assert (code, problem["detail"]) == (3, "decision: dec-other is none of the 2 of this record")
+    assert (code, problem["detail"]) == (3, "decision: dec-other is none of the 4 of this record")
 
 
 def test_a_record_under_another_root_is_refused(case: Case) -> None:
@@ -94,7 +94,7 @@ def test_the_same_rules_change_nothing(case: Case) -> None:
     code, answer, _ = case.depa("diff", SHIPPED, SHIPPED, "--replay", case.file)
     assert code == 0
     assert (answer["replay"]["flips"], answer["files"]) == ({}, [])
-    assert len(answer["replay"]["decisions"]) == 2
+    assert len(answer["replay"]["decisions"]) == 4
 
 
 def test_weaker_rules_end_with_the_decisions_that_they_would_allow(
@@ -120,7 +120,7 @@ def test_stricter_rules_are_reported_by_code(case: Case, tmp_path: Path) -> None
         ["policy", "diff", version, str(stricter), "--replay", str(case.file), "--root", case.root]
     ) == 0  # fmt: skip
     said = case.capsys.readouterr().out
-    assert "2 decisions made again: 0 become allowed, 1 become denied" in said
+    assert "4 decisions made again: 0 become allowed, 1 become denied" in said
     assert "dec-training (training) becomes denied by BUDGET_EXHAUSTED" in said
 
 
@@ -129,7 +129,7 @@ def test_a_file_without_decisions_is_not_found(
 ) -> None:
     monkeypatch.setattr("clients.cli.tasks.replaying.time.time", lambda: NOW)
     record = Record(tmp_path, left_out={"decided", "approved", "reserved", "revoked", "released"})
-    record.left_out |= {"reported", "settled"}
+    record.left_out |= {"consented", "executed", "judged", "reported", "settled"}
     file = tmp_path / "case.json"
     file.write_bytes(record.bundle().encode())
     words = ["policy", "diff", str(SHIPPED), str(SHIPPED), "--replay", str(file)]
