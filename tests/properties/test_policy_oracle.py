@@ -11,11 +11,13 @@ from typing import Any, Final
 
 import pytest
 
+from clients.api.opa import OpaEngine
 from policies.bundle import load_bundle
 from policies.decide import Policy
 from policies.engine import RegorusEngine
 from policies.errors import PolicyError
 from policies.wire.base import canonical_json
+from tests.opa_server import OpaServer, serving
 from tests.oracle.opa import OpaFailed, Oracle, running_opa
 from tests.unit.policies.good import ENTRYPOINTS, case
 
@@ -136,6 +138,21 @@ def test_opa_never_allows_what_is_denied_here_nor_the_other_way_round(
     print(f"{entrypoint}: {INPUTS} inputs, {dict(outcomes)}")  # noqa: T201  (figures of the run)
     assert outcomes["allowed"] > 1
     assert outcomes["identical"] >= IDENTICAL * INPUTS
+
+
+@pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
+def test_opa_behind_its_rest_api_decides_as_the_embedded_engine_does(
+    oracle: Oracle, entrypoint: Any
+) -> None:
+    server = OpaServer(load_bundle(), evaluate=lambda _, path, value: oracle.evaluate(path, value))
+    refused = {**case(entrypoint), "now": 1}
+    with serving(server):
+        engine = OpaEngine(server.url, seconds=60.0)
+        for facts in map(canonical_json, (case(entrypoint), refused, {})):
+            theirs = Policy(load_bundle(), engine).evaluate(entrypoint, facts)
+            ours = Policy.embedded().evaluate(entrypoint, facts)
+            assert theirs == ours.model_copy(update={"engine": "opa-1.20.2"})
+        engine.close()
 
 
 @pytest.mark.parametrize("entrypoint", ENTRYPOINTS)

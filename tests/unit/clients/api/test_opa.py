@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
+import shutil
+import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opa_client.opa import OpaClient
 from pydantic import SecretStr
 
 from clients.api.opa import READ_AGAIN_SECONDS, OpaEngine
@@ -59,6 +64,59 @@ def failure(decision: Decision) -> tuple[str, str]:
     (reason,) = decision.reasons
     assert reason.path == ""
     return reason.code, reason.msg
+
+
+def real_servers() -> list[str]:
+    """Return where else than here a policy server can be had: none on most machines."""
+    return [name for name in ("OPA_URL",) if name in os.environ] or [
+        name for name in ("opa",) if shutil.which(name)
+    ]
+
+
+@pytest.fixture(params=["ours", *real_servers()])
+def server_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return the URL of each policy server there is, with this release's bundle."""
+    if request.param == "OPA_URL":
+        yield os.environ["OPA_URL"]
+    elif request.param == "opa":
+        archive = tmp_path / "bundle.tar.gz"
+        archive.write_bytes(BUNDLE.pack())
+        with running_opa_server(archive) as url:
+            yield url
+    else:
+        with serving(OpaServer(BUNDLE)) as opa:
+            yield opa.url
+
+
+@contextmanager
+def running_opa_server(archive: Path) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    options = ["--addr", address, "--disable-telemetry", "--bundle", str(archive)]
+    program = str(shutil.which("opa"))
+    process = subprocess.Popen([program, "run", "--server", *options], stderr=subprocess.DEVNULL)
+    try:
+        host, port = address.split(":")
+        OpaClient(host, int(port)).wait_for_ready(timeout=30.0, interval=0.1)
+        yield f"http://{address}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
+def test_every_server_that_is_there_decides_as_the_embedded_engine_does(
+    server_url: str, entrypoint: Any
+) -> None:
+    engine = OpaEngine(server_url, seconds=30.0)
+    engine.require(BUNDLE)
+    with pytest.raises(PolicyMismatchError):
+        engine.require(other_bundle())
+    for facts in (case(entrypoint), {**case(entrypoint), "now": 1}, {}):
+        theirs = Policy(BUNDLE, engine).evaluate(entrypoint, document(facts))
+        ours = Policy.embedded().evaluate(entrypoint, document(facts))
+        assert theirs == ours.model_copy(update={"engine": engine.name})
+    engine.close()
 
 
 @pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
