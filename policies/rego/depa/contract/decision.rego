@@ -104,18 +104,18 @@ limits_complete if {
 		is_string(limit.dataset)
 		is_string(limit.unit)
 		is_string(limit.adjacency)
-		is_number(limit.run.microEpsilon)
-		is_number(limit.run.deltaTrillionths)
-		is_number(limit.total.microEpsilon)
-		is_number(limit.total.deltaTrillionths)
-		is_number(limit.overall.microEpsilon)
-		is_number(limit.overall.deltaTrillionths)
-		is_number(limit.maxGradNormMicro)
-		is_number(limit.maxSteps)
-		is_number(limit.maxEpochs)
-		is_number(limit.maxSamplingBillionths)
-		is_number(limit.maxSamplesPerUnit)
-		is_number(limit.minNoiseMicro)
+
+		# Above true and below texts there are numbers alone.
+		every number in [
+			limit.run.microEpsilon, limit.run.deltaTrillionths,
+			limit.total.microEpsilon, limit.total.deltaTrillionths,
+			limit.overall.microEpsilon, limit.overall.deltaTrillionths,
+			limit.maxGradNormMicro, limit.maxSteps, limit.maxEpochs,
+			limit.maxSamplingBillionths, limit.maxSamplesPerUnit, limit.minNoiseMicro,
+		] {
+			number > true
+			number < ""
+		}
 	}
 	is_array(input.contract.dataUse)
 	every use in input.contract.dataUse {

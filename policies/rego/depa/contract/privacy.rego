@@ -40,12 +40,19 @@ exceeds(left, right) if left.microEpsilon > right.microEpsilon
 
 exceeds(left, right) if left.deltaTrillionths > right.deltaTrillionths
 
-deny contains lib.reason("DELTA_GRANTS_A_RECORD", path, msg) if {
+# Limits with the data sets that they are for.
+limited := [{"at": index, "limit": limit, "item": item} |
 	some index, limit in input.contract.privacy
 	some item in input.contract.datasets
 	item.id == limit.dataset
-	limit.run.deltaTrillionths > lib.largest_delta(item.units)
-	path := sprintf("/constraints/privacy/%v/run/delta", [index])
+]
+
+deny contains lib.reason("DELTA_GRANTS_A_RECORD", path, msg) if {
+	some pair in limited
+	limit := pair.limit
+	item := pair.item
+	lib.grants_a_record(limit.run.deltaTrillionths, item.units)
+	path := sprintf("/constraints/privacy/%v/run/delta", [pair.at])
 	msg := sprintf("expected a delta below 1/%v, the inverse of the %vs in %v, got %v", [
 		item.units,
 		limit.unit,
@@ -76,11 +83,11 @@ deny contains lib.reason("METRICS_TERMS_UNKNOWN", "/constraints/metricsOnPrivate
 }
 
 warn contains lib.reason("TOTAL_DELTA_GRANTS_A_RECORD", path, msg) if {
-	some index, limit in input.contract.privacy
-	some item in input.contract.datasets
-	item.id == limit.dataset
-	limit.total.deltaTrillionths > lib.largest_delta(item.units)
-	path := sprintf("/constraints/privacy/%v/total/delta", [index])
+	some pair in limited
+	limit := pair.limit
+	item := pair.item
+	lib.grants_a_record(limit.total.deltaTrillionths, item.units)
+	path := sprintf("/constraints/privacy/%v/total/delta", [pair.at])
 	msg := sprintf("delta %v over all runs is not below 1/%v, the inverse of the %vs in %v", [
 		lib.delta(limit.total.deltaTrillionths),
 		item.units,

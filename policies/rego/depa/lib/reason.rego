@@ -8,8 +8,8 @@ reason(code, path, msg) := {"code": code, "path": path, "msg": msg}
 # Quotient of whole numbers, rounded down; exact, since what is divided is a multiple.
 quotient(dividend, divisor) := (dividend - (dividend % divisor)) / divisor
 
-# The largest delta, in 1e-12, that is below one over the number of units.
-largest_delta(units) := quotient(999999999999, units) if units > 0
+# A delta of one over the number of units, or more, lets a whole record out.
+grants_a_record(trillionths, units) if trillionths * units >= 1000000000000
 
 epsilon(micro) := decimal(micro, 1000000)
 

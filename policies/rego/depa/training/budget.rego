@@ -15,10 +15,17 @@ deny contains lib.reason("BUDGET_UNKNOWN", "/pipeline", msg) if {
 	msg := sprintf("expected to know what is spent on data set %v, got nothing", [id])
 }
 
-deny contains lib.reason("BUDGET_EXHAUSTED", "/pipeline", msg) if {
+# Budgets with the limits of their data sets.
+budgeted := [{"budget": budget, "limit": limit} |
 	some budget in input.budgets
 	some limit in input.contract.privacy
 	limit.dataset == budget.dataset
+]
+
+deny contains lib.reason("BUDGET_EXHAUSTED", "/pipeline", msg) if {
+	some pair in budgeted
+	budget := pair.budget
+	limit := pair.limit
 	budget.tdcAfter > limit.total.microEpsilon
 	msg := sprintf("epsilon %v would be spent on data set %v by this consumer, at most %v granted", [
 		lib.epsilon(budget.tdcAfter),
@@ -28,9 +35,9 @@ deny contains lib.reason("BUDGET_EXHAUSTED", "/pipeline", msg) if {
 }
 
 deny contains lib.reason("BUDGET_OVERALL_EXHAUSTED", "/pipeline", msg) if {
-	some budget in input.budgets
-	some limit in input.contract.privacy
-	limit.dataset == budget.dataset
+	some pair in budgeted
+	budget := pair.budget
+	limit := pair.limit
 	budget.overallAfter > limit.overall.microEpsilon
 	msg := sprintf("epsilon %v would be spent on data set %v by all consumers, at most %v granted", [
 		lib.epsilon(budget.overallAfter),
@@ -40,9 +47,9 @@ deny contains lib.reason("BUDGET_OVERALL_EXHAUSTED", "/pipeline", msg) if {
 }
 
 warn contains lib.reason("BUDGET_NEARLY_SPENT", "/pipeline", msg) if {
-	some budget in input.budgets
-	some limit in input.contract.privacy
-	limit.dataset == budget.dataset
+	some pair in budgeted
+	budget := pair.budget
+	limit := pair.limit
 	budget.tdcAfter <= limit.total.microEpsilon
 	budget.tdcAfter * 10 > limit.total.microEpsilon * 9
 	msg := sprintf("epsilon %v of %v would be spent on data set %v", [

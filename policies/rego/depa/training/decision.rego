@@ -74,16 +74,23 @@ complete if {
 	every charge in input.charges {
 		is_string(charge.dataset)
 		is_string(charge.tdc)
-		lib.is_spend(charge)
-		lib.is_whole(charge.noiseMicro)
-		lib.is_whole(charge.samplingBillionths)
-		lib.is_whole(charge.steps)
+		every number in [
+			charge.microEpsilon, charge.deltaTrillionths,
+			charge.noiseMicro, charge.samplingBillionths, charge.steps,
+		] {
+			number >= 0
+			number <= 9007199254740991
+			floor(number) == number
+		}
 	}
 	is_array(input.budgets)
 	every budget in input.budgets {
-		lib.is_text(budget.dataset)
-		lib.is_whole(budget.tdcAfter)
-		lib.is_whole(budget.overallAfter)
+		is_string(budget.dataset)
+		every number in [budget.tdcAfter, budget.overallAfter] {
+			number >= 0
+			number <= 9007199254740991
+			floor(number) == number
+		}
 	}
 }
 

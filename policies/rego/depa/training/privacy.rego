@@ -73,7 +73,7 @@ deny contains lib.reason("DELTA_GRANTS_A_RECORD", path, msg) if {
 	some stage in private_stages
 	some item in input.contract.datasets
 	item.id in stage.datasets
-	stage.privacy.deltaTrillionths > lib.largest_delta(item.units)
+	lib.grants_a_record(stage.privacy.deltaTrillionths, item.units)
 	path := params(stage, "delta")
 	msg := sprintf("delta %v asked, expected below 1/%v, one over the units of data set %v", [
 		lib.delta(stage.privacy.deltaTrillionths),
