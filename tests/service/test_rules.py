@@ -218,3 +218,10 @@ def test_two_modules_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> 
     with pytest.raises(UsageError, match="two modules of rules are called hospital_a"):
         write_rules(tmp_path / "contract.json", modules)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rules_keep_a_contract_from_being_proposed(world: World) -> None:
+    with pytest.raises(RefusedError) as caught:
+        executed(world, asking("contract"))
+    assert codes(caught.value) == {"PARTY_ANYTHING"}
+    assert world.client().contracts().contracts == ()
