@@ -11,10 +11,17 @@ from clients.cli.command import Session, command, new_app
 from clients.cli.errors import Refused
 from clients.cli.files import read_bytes
 from clients.cli.output import Answer
+from clients.cli.tasks.asking import ask_service
 from clients.cli.tasks.building import Signing, build_archive
 from clients.cli.tasks.bundles import find_bundle, known_bundles, rules_of
 from clients.cli.tasks.comparing import show_difference
-from clients.cli.tasks.explaining import explain_code, show_bundle, show_code, show_file
+from clients.cli.tasks.explaining import (
+    explain_code,
+    explain_own,
+    show_bundle,
+    show_code,
+    show_file,
+)
 from clients.cli.tasks.verifying import Expected, verify_file
 from policies.bundle import load_bundle
 from policies.lint import lint as find
@@ -50,30 +57,44 @@ _ROOT = "Root fingerprint, if not set."
 @command(
     app,
     "check",
-    examples="depa policy check --contract contract.json --pipeline config/",
+    examples="depa policy check --contract contract.json --pipeline config/; "
+    "depa policy check --contract sha256:... --pipeline config/ --remote",
 )
 def check(
     session: Session,
     *,
     contract: Annotated[str, typer.Option(help="File or digest.")],
     pipeline: Annotated[Path | None, typer.Option(help="Pipeline, or folder of parts.")] = None,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Ask the service, which knows what is spent.")
+    ] = False,
 ) -> Answer:
-    """Judge a contract, or a pipeline under it, with no budget spent so far; writes nothing."""
+    """Judge a contract, or a pipeline under it, as if nothing were spent; writes nothing."""
+    if remote:
+        return ask_service(session, contract, pipeline)
     # The accountant takes seconds to load; no other command of this noun needs it.
     from clients.cli.tasks.judging import dry_run  # noqa: PLC0415
 
     return dry_run(session, contract, pipeline)
 
 
-@command(app, "explain", examples="depa policy explain EPSILON_EXCEEDED")
+@command(
+    app,
+    "explain",
+    examples="depa policy explain EPSILON_EXCEEDED; "
+    "depa policy explain PARTY_TOO_FEW_PATIENTS --rules own.rego",
+)
 def explain(
     session: Session,
     code: Annotated[str, typer.Argument(help="Reason code.", autocompletion=_codes)],
     *,
     bundle: Annotated[str | None, typer.Option(help=_WHICH, autocompletion=_versions)] = None,
+    rules: Annotated[Path | None, typer.Option(help="File with a provider's own rules.")] = None,
 ) -> Answer:
     """Say what a reason code means, who can fix it and how, and which rule gives it."""
     del session
+    if rules is not None:
+        return explain_own(rules, code)
     return explain_code(find_bundle(bundle), code)
 
 

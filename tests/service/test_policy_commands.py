@@ -14,6 +14,8 @@ from clients.cli import main
 from clients.cli.tasks.bundles import SHIPPED
 from policies.bundle import load_bundle
 from policies.lint import read_folder
+from policies.wire.contract import Contract
+from tests.service.test_policy_check import draft, rows
 from tests.service.world import TDC, TDP_A, World, pipeline
 
 GREEDY = {
@@ -32,16 +34,23 @@ def depa(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 
     def run(*words: object, name: str = TDC) -> tuple[int, Any, Any]:
         with monkeypatch.context() as scope:
-            for module in ("replaying",):
-                path = f"clients.cli.tasks.{module}"
-                scope.setattr(f"{path}.connect", lambda *_: world.client(name))
-                scope.setattr(f"{path}.time.time", world.clock)
+            for module in ("asking", "replaying", "rules"):
+                path = f"clients.cli.tasks.{module}.connect"
+                scope.setattr(path, lambda *_: world.client(name))
+            scope.setattr("clients.cli.tasks.replaying.time.time", world.clock)
             scope.setenv("DEPA_ROOT", world.root)
             code = main.run(["policy", *map(str, words), "--json"])
         said = capsys.readouterr()
         return code, *(json.loads(text) if text else None for text in (said.out, said.err))
 
     return run
+
+
+def written(folder: Path, agreed: Contract, **train: Any) -> Path:
+    """Write a pipeline as its author has it; return the file."""
+    file = folder / "pipeline.json"
+    file.write_text(json.dumps(pipeline(agreed, **train).to_json(), indent=2))
+    return file
 
 
 def denied(world: World) -> str:
@@ -82,3 +91,47 @@ def test_a_policy_is_tried_on_what_the_service_has_decided(
     assert answer["replay"]["newlyAllowed"] == 1
     assert (code, problem["exitCode"]) == (4, 4)
     assert "EPSILON_EXCEEDED" in problem["detail"]
+
+
+def test_the_service_is_asked_and_nothing_comes_of_it(
+    world: World, depa: Depa, tmp_path: Path
+) -> None:
+    agreed = world.executed()
+    file, before = written(tmp_path, agreed), rows(world)
+    code, answer, _ = depa("check", "--contract", agreed.digest(), "--pipeline", file, "--remote")
+    assert code == 0
+    assert (answer["allow"], answer["entrypoint"]) == (True, "training")
+    assert answer["policy"] == load_bundle().digest
+    assert 0 < answer["epsilon"] <= 8
+    assert rows(world) == before
+
+
+def test_what_the_service_denies_is_shown_with_its_place_and_remedy(
+    world: World, depa: Depa, tmp_path: Path
+) -> None:
+    agreed = world.executed()
+    file, before = written(tmp_path, agreed, privacyParams=GREEDY), rows(world)
+    code, answer, problem = depa(
+        "check", "--contract", agreed.digest(), "--pipeline", file, "--remote"
+    )
+    assert (code, answer) == (4, None)
+    found = next(one for one in problem["reasons"] if one["code"] == "EPSILON_EXCEEDED")
+    line = int(found["place"].removeprefix(f"{file}:"))
+    assert file.read_text().splitlines()[line - 1].strip().startswith('"epsilon": 9.0')
+    assert found["remedy"] == load_bundle().codes["EPSILON_EXCEEDED"].remedy
+    assert rows(world) == before
+
+
+def test_a_draft_is_judged_by_the_service_as_if_all_had_signed(
+    world: World, depa: Depa, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "draft.json"
+    file.write_bytes(draft().canonical())
+    code, answer, _ = depa("check", "--contract", file, "--remote")
+    assert (code, answer["allow"], answer["entrypoint"]) == (0, True, "contract")
+
+
+def test_a_stranger_is_told_nothing_of_a_contract(world: World, depa: Depa, tmp_path: Path) -> None:
+    agreed = world.executed()
+    code, answer, _ = depa("check", "--contract", agreed.digest(), "--remote", name="Stranger")
+    assert (code, answer) == (3, None)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from clients.cli.errors import NotFoundError
+from clients.cli.files import read_bytes
 from clients.cli.output import Answer, Listing
-from policies.bundle import Bundle
+from policies.bundle import Bundle, Explanation
 from policies.lint import parse_modules, places
 from policies.lint.source import Module, Rule
+from policies.party import MAX_MODULE_BYTES, read_module
 
+_OWN = "PARTY_"
 _NO_RULE = "rule: none; given when an engine, or a provider's rules, cannot be evaluated"
 
 
@@ -20,13 +24,43 @@ def explain_code(bundle: Bundle, code: str) -> Answer:
     Raises:
         NotFoundError: when the bundle has no such code, naming those that look alike.
     """
-    found = bundle.codes.get(code)
-    if found is None:
-        raise NotFoundError(
-            f"reason code: {code} is none of policy {bundle.version}", hint=_elsewhere(bundle, code)
-        )
+    found = _known(bundle.codes, code, owner=f"policy {bundle.version}")
     modules, _ = parse_modules(bundle.files)
-    where = places(modules, code)
+    return _explained(found, places(modules, code))
+
+
+def explain_own(path: Path, code: str) -> Answer:
+    """Return what a code of a provider's own rules means.
+
+    Raises:
+        NotFoundError: when there is no such file, or it gives no such code.
+        DocumentError: when it holds no such rules.
+    """
+    module = read_module(read_bytes(path, what="rules", limit=MAX_MODULE_BYTES))
+    found = _known(module.codes, code, owner=f"depa.party.{module.name}")
+    lines = enumerate(module.text.splitlines(), 1)
+    return _explained(found, [(str(path), n) for n, line in lines if f'"code": "{code}"' in line])
+
+
+def _known(codes: Mapping[str, Explanation], code: str, *, owner: str) -> Explanation:
+    if code in codes:
+        return codes[code]
+    raise NotFoundError(f"reason code: {code} is none of {owner}", hint=_elsewhere(codes, code))
+
+
+def _elsewhere(codes: Mapping[str, Explanation], code: str) -> str:
+    """Return where else a code could be from, or how it is written."""
+    # A code of the policy is never meant by this prefix, however alike the rest is.
+    alike = [known for known in codes if known.startswith(_OWN) == code.startswith(_OWN)]
+    close = difflib.get_close_matches(code.upper(), alike, n=3)
+    if close:
+        return f"did you mean {', '.join(close)}?"
+    if code.startswith(_OWN):
+        return "a provider's own rules may give it: depa contract show lists their codes"
+    return "depa policy show lists all"
+
+
+def _explained(found: Explanation, where: Sequence[tuple[str, int]]) -> Answer:
     return Answer(
         {
             "code": found.code,
@@ -45,13 +79,6 @@ def explain_code(bundle: Bundle, code: str) -> Answer:
             ]
         ),
     )
-
-
-def _elsewhere(bundle: Bundle, code: str) -> str:
-    if code.startswith("PARTY_"):
-        return "a provider's own rules may give it: depa contract show lists their codes"
-    close = difflib.get_close_matches(code.upper(), bundle.codes, n=3)
-    return f"did you mean {', '.join(close)}?" if close else "depa policy show lists all"
 
 
 def show_code(bundle: Bundle, code: str) -> Answer:

@@ -14,7 +14,7 @@ from clients.cli.output import Answer
 from clients.cli.tasks.agreement import agreement_facts, load_contract
 from clients.cli.tasks.pipelines import pretty, read_pipeline
 from clients.cli.tasks.places import Places
-from clients.cli.tasks.reasons import denied, warnings
+from clients.cli.tasks.reasons import denied, judged
 from clients.cli.tasks.rules import policy_with_rules
 from clients.cli.tasks.service import connect
 from contract_service.budget.service import planned_charges
@@ -61,24 +61,10 @@ def dry_run(session: Session, which: str, config: Path | None) -> Answer:
         decision = policy.contract(agreement_facts(contract, now=now))
     else:
         pipeline = read_pipeline(config, contract=contract.digest(), name=config.stem)
-        judged = judge(pipeline, contract, policy=policy, budgets=(), now=now)
-        decision, epsilon = judged.decision, judged.epsilon
+        found = judge(pipeline, contract, policy=policy, budgets=(), now=now)
+        decision, epsilon = found.decision, found.epsilon
     places = Places.of(which, contract, config=config, pipeline=pipeline)
-    if not decision.allow:
-        raise denied(decision, policy, places)
-    warned = warnings(decision, policy, places)
-    cost = "" if epsilon is None else f", epsilon {epsilon:g} at most"
-    return Answer(
-        decision.to_json()
-        | {"warnings": [one.to_json() for one in warned]}
-        | ({} if epsilon is None else {"epsilon": epsilon}),
-        "\n".join(
-            [
-                f"{decision.entrypoint} allows it{cost}, policy {decision.policy}",
-                *(f"warning: {one}" for one in warned),
-            ]
-        ),
-    )
+    return judged(decision, policy, places, epsilon=epsilon)
 
 
 def check_pipeline(
@@ -97,17 +83,17 @@ def check_pipeline(
         Denied: when the policy says no, with every reason, its place and its remedy.
     """
     budgets = () if offline else _budgets(session, pipeline, contract)
-    judged = judge(pipeline, contract, policy=policy, budgets=budgets, now=int(time.time()))
-    if not judged.decision.allow:
-        raise denied(judged.decision, policy, places)
+    found = judge(pipeline, contract, policy=policy, budgets=budgets, now=int(time.time()))
+    if not found.decision.allow:
+        raise denied(found.decision, policy, places)
     if out is not None:
         write_new(out, pretty(pipeline))
-    cost = judged.epsilon
-    warned = [str(reason) for reason in judged.decision.warnings]
+    cost = found.epsilon
+    warned = [str(reason) for reason in found.decision.warnings]
     return Answer(
         {
             "pipeline": pipeline.digest(),
-            "policy": judged.decision.policy,
+            "policy": found.decision.policy,
             "epsilon": cost,
             "file": None if out is None else str(out),
             "warnings": warned,
