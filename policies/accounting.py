@@ -9,7 +9,8 @@ it knows the mechanism: PLD above RDP is an error.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -27,14 +28,17 @@ from policies.wire.pipeline import TrainDlConfig
 from policies.wire.run import MAX_COUNT, MAX_NOISE
 
 __all__ = [
+    "GRIDS",
     "Adjacency",
     "Event",
     "PrivacyPlan",
     "compose",
+    "composed",
     "delta_trillionths",
     "epsilon_table",
     "event_from_json",
     "event_to_json",
+    "least_noise",
     "micro_epsilon",
     "plan",
     "plan_training",
@@ -45,7 +49,7 @@ Adjacency = Literal["add-remove", "replace-one"]
 
 MAX_EPSILON: Final = 1000.0
 """A cost beyond this is not distinguished from no protection at all."""
-_GRIDS: Final = (1e-3, 1e-4, 1e-5)
+GRIDS: Final = (1e-3, 1e-4, 1e-5)
 """Widths of the buckets of the privacy loss: smaller is tighter, and slower for large epsilons."""
 _ENOUGH_BUCKETS: Final = 100
 _RDP_ORDERS: Final = (*range(2, 64), 80, 96, 128, 256, 512)
@@ -139,35 +143,55 @@ def _calibrate(
     def event(noise: float) -> Event:
         return training_event(noise_multiplier=noise, sampling_rate=sampling_rate, steps=steps)
 
-    def cost(noise: float) -> float:
-        return _pld(event(noise), delta=delta, adjacency=adjacency)
+    noise = least_noise(
+        lambda noise: _pld(event(noise), delta=delta, adjacency=adjacency),
+        exact=lambda noise: compose([event(noise)], delta=delta, adjacency=adjacency),
+        at_most=epsilon,
+        goal=f"{steps} steps within epsilon {epsilon}",
+    )
+    return noise, compose([event(noise)], delta=delta, adjacency=adjacency)
 
+
+def least_noise(
+    cost: Callable[[float], float], *, exact: Callable[[float], float], at_most: float, goal: str
+) -> float:
+    """Return the least noise multiplier, as documents show it, whose cost is at most `at_most`.
+
+    Args:
+        cost: What a noise multiplier costs, above 0 and falling; it is asked often.
+        exact: What it costs by the figure that has to hold in the end.
+        at_most: The most that it may cost.
+        goal: What the noise is for, as an error says it.
+
+    Raises:
+        BudgetError: if no noise up to 10,000 is enough.
+    """
     low, high = 0.5, 1.0
-    while cost(high) > epsilon:
+    while cost(high) > at_most:
         low, high = high, 2 * high
         if high > MAX_NOISE:
             raise BudgetError(
-                f"no noise up to {MAX_NOISE:g} keeps {steps} steps within epsilon {epsilon}",
-                hint="take fewer steps, smaller batches or a larger epsilon",
+                f"no noise up to {MAX_NOISE:g} keeps {goal}",
+                hint="take fewer steps, smaller batches or a larger limit",
             )
-    while low > _MIN_NOISE and cost(low) <= epsilon:
+    while low > _MIN_NOISE and cost(low) <= at_most:
         low, high = low / 2, low
     if low <= _MIN_NOISE:
-        return high, compose([event(high)], delta=delta, adjacency=adjacency)
+        return high
     # The logarithms lie nearly on a line, so that few distributions have to be composed.
     root = brentq(
-        lambda x: math.log(cost(math.exp(x)) / epsilon),
+        lambda x: math.log(cost(math.exp(x)) / at_most),
         math.log(low),
         math.log(high),
         xtol=2e-5,
         rtol=1e-6,
     )
     noise = math.ceil(math.exp(root) * _NOISE_UNITS) / _NOISE_UNITS
-    while (total := compose([event(noise)], delta=delta, adjacency=adjacency)) > epsilon:
+    while (total := exact(noise)) > at_most:
         noise = round(noise + 1 / _NOISE_UNITS, 4)
         if noise > high:
             raise BudgetError(f"calibration failed: noise {noise} still costs {total}")
-    return noise, total
+    return noise
 
 
 def training_event(*, noise_multiplier: float, sampling_rate: float, steps: int) -> Event:
@@ -200,8 +224,8 @@ def compose(events: Sequence[Event], *, delta: float, adjacency: Adjacency) -> f
     ceiling = _rdp(event, delta=delta, adjacency=adjacency)
     if ceiling is None:
         return epsilon
-    ceiling += _ENOUGH_BUCKETS * _GRIDS[-1]
-    for grid in _GRIDS[1:]:
+    ceiling += _ENOUGH_BUCKETS * GRIDS[-1]
+    for grid in GRIDS[1:]:
         # Both bound the same truth from above, the distribution much more tightly once its buckets
         # are small enough.
         if epsilon > ceiling:
@@ -257,7 +281,7 @@ def delta_trillionths(delta: float) -> int:
 def _pld(event: Event, *, delta: float, adjacency: Adjacency) -> float:
     """Return an upper bound on epsilon, on a grid that is fine compared with it."""
     epsilon = math.inf
-    for grid in _GRIDS:
+    for grid in GRIDS:
         epsilon = _on_grid(event, delta=delta, adjacency=adjacency, grid=grid)
         if epsilon >= _ENOUGH_BUCKETS * grid or epsilon == 0:
             break
@@ -265,17 +289,34 @@ def _pld(event: Event, *, delta: float, adjacency: Adjacency) -> float:
 
 
 def _on_grid(event: Event, *, delta: float, adjacency: Adjacency, grid: float) -> float:
-    accountant = PLDAccountant(_RELATIONS[adjacency], grid)
-    if not accountant.supports(event):
-        raise BudgetError(f"the accountant cannot compose this event under {adjacency}")
-    try:
-        epsilon = float(accountant.compose(event).get_epsilon(delta))
-    except (ValueError, OverflowError, FloatingPointError) as error:
-        raise BudgetError(f"the accountant failed: {error}") from error
+    with _failures():
+        epsilon = float(composed(event, adjacency=adjacency, grid=grid).get_epsilon(delta))
     if not 0 <= epsilon < math.inf:
         # Also catches NaN, which compares false with everything.
         raise BudgetError(f"the events protect nothing: epsilon is {epsilon} at delta {delta}")
     return epsilon
+
+
+def composed(event: Event, *, adjacency: Adjacency, grid: float) -> PLDAccountant:
+    """Return the accountant that has composed an event on a grid of privacy losses.
+
+    Raises:
+        BudgetError: if it cannot.
+    """
+    accountant = PLDAccountant(_RELATIONS[adjacency], grid)
+    if not accountant.supports(event):
+        raise BudgetError(f"the accountant cannot compose this event under {adjacency}")
+    with _failures():
+        accountant.compose(event)
+    return accountant
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OverflowError, FloatingPointError) as error:
+        raise BudgetError(f"the accountant failed: {error}") from error
 
 
 def _rdp(event: Event, *, delta: float, adjacency: Adjacency) -> float | None:
