@@ -28,6 +28,7 @@ from pydantic import BaseModel  # noqa: E402
 from clients.cli.main import NOUNS  # noqa: E402
 from clients.cli.settings import KNOWN, environment_name  # noqa: E402
 from contract_service.settings import Settings  # noqa: E402
+from docs.accounting import accounting_page  # noqa: E402
 from docs.markdown import page, table  # noqa: E402
 from docs.policy import policy_page  # noqa: E402
 from ledger.errors import LedgerError  # noqa: E402
@@ -45,6 +46,7 @@ _WIDTH = 100
 def pages() -> dict[str, str]:
     """Return each page's text by its path under docs/reference."""
     return {
+        "accounting.md": accounting_page(),
         "cli.md": _cli(),
         "contract.md": _contract(),
         "errors.md": _errors(),

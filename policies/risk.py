@@ -52,8 +52,8 @@ class Profile:
         self._accountant = accountant
         top = min(float(accountant.get_epsilon(_NEGLIGIBLE)), _MOST_LOSS)
         self._epsilons = np.linspace(0, top, knots if top > 0 else 1)
-        deltas = np.asarray(accountant.get_delta(self._epsilons), dtype=np.float64)
-        self._deltas: NDArray[np.float64] = np.clip(deltas, 0, 1)
+        deltas = accountant.get_delta(self._epsilons)  # type: ignore[arg-type]  # takes arrays too
+        self._deltas: NDArray[np.float64] = np.clip(np.asarray(deltas), 0, 1)
 
     @property
     def advantage(self) -> float:

@@ -26,6 +26,7 @@ NOUNS: Final[dict[str, str]] = {
     "contract": "Draft, check, sign and follow a contract",
     "key": "Put keys into the party's own vault, bound to a contract",
     "run": "Check, submit, deploy and fetch a training run",
+    "risk": "What an attacker could do to one person, in probabilities",
     "policy": "Ask the policy, look into it, build and test it",
     "attest": "Verify evidence of a clean room",
     "audit": "Verify offline what happened",
@@ -36,7 +37,7 @@ NOUNS: Final[dict[str, str]] = {
     "down": "Stop the local stack",
     "demo": "Play a whole scenario on this machine",
 }
-ALONE: Final = frozenset({"serve", "up", "down", "demo"})
+ALONE: Final = frozenset({"risk", "serve", "up", "down", "demo"})
 """Nouns without verbs."""
 _EPILOG = (
     "Exit codes: 0 ok, 1 bug, 2 usage, 3 not found, 4 refused, 5 network, 6 sign-in, 130 Ctrl-C."

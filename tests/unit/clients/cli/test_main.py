@@ -165,7 +165,7 @@ def test_help_of_every_noun_works(noun: str, capsys: pytest.CaptureFixture[str])
         assert "--json" in said
 
 
-LIGHT = ["party", "data", "contract", "key", "run", "audit", "config", "down", "demo"]
+LIGHT = ["party", "data", "contract", "key", "run", "audit", "config", "risk", "down", "demo"]
 HEAVY = {"torch", "opacus", "sqlmodel", "dp_accounting", "nibabel", "scipy", "matplotlib"}
 
 
