@@ -37,9 +37,9 @@ _PLD = (
 )
 _ADJACENCY = (
     "`add-remove`: data sets that differ by one unit more or less; the larger of the two "
-    "directions counts. `replace-one`: one unit's data exchanged for other data, which costs up "
-    "to twice as much for the same noise. The contract fixes which; figures of one are not "
-    "compared with figures of the other."
+    "directions counts. `replace-one`: one unit's data exchanged for other data, which costs "
+    "more, often nearly twice as much, for the same noise. The contract fixes which; figures of "
+    "one are not compared with figures of the other."
 )
 _RISK = (
     "With δ(ε) of the composed mechanism, over both directions of the adjacency,\n\n"
