@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from trainer.privacy.csprng import SecureStream, UnsafeSeededStream
-from trainer.privacy.noise import add_noise, gaussian
+from trainer.privacy.noise import add_noise, gaussian, lattice_step
 
 
 def test_noise_is_standard_normal() -> None:
@@ -45,7 +46,72 @@ def test_noise_has_the_standard_deviation_that_is_asked_for() -> None:
     assert float(noisy.mean()) == pytest.approx(3.0, abs=0.01)
 
 
-@pytest.mark.parametrize("deviation", [-1.0, math.nan, math.inf])
+@pytest.mark.parametrize("deviation", [-1.0, math.nan, math.inf, 1e-200])
 def test_noise_is_refused_for_no_standard_deviation(deviation: float) -> None:
     with pytest.raises(ValueError, match="standard deviation"):
         add_noise(torch.zeros(3), standard_deviation=deviation, stream=SecureStream())
+
+
+@pytest.mark.parametrize("deviation", [1e-3, 0.7, 512.0])
+def test_results_lie_on_a_lattice_that_the_data_does_not_change(deviation: float) -> None:
+    step = lattice_step(deviation)
+    for total in (0.0, 1 / 3, 1e-9, 123.456, -7e5 * deviation):
+        noisy = add_noise(
+            torch.full((1000,), total, dtype=torch.float64),
+            standard_deviation=deviation,
+            stream=SecureStream(),
+        )
+        assert torch.equal(torch.frac(noisy / step), torch.zeros_like(noisy))
+    assert math.log2(step).is_integer()
+    assert 2**-37 < step / deviation <= 2**-36
+
+
+def test_sums_in_one_step_of_the_lattice_become_the_same_result() -> None:
+    step = lattice_step(0.5)
+    totals = torch.tensor([3.0, 3.0 + 0.3 * step, 3.0 - 0.3 * step], dtype=torch.float64)
+    results = [
+        float(add_noise(total, standard_deviation=0.5, stream=UnsafeSeededStream(15)))
+        for total in totals
+    ]
+    assert len(set(results)) == 1
+
+
+def test_a_sum_beyond_the_lattice_is_cut_and_stays_exact() -> None:
+    noisy = add_noise(
+        torch.full((4,), 1e30, dtype=torch.float64),
+        standard_deviation=1.0,
+        stream=SecureStream(),
+    )
+    assert bool(((noisy - 2.0**16).abs() < 20).all())
+
+
+def test_no_number_is_the_sum_of_the_two_halves_of_one_pair() -> None:
+    # Radii of 1 at a twelfth of the circle, four to a number: cosines in one half of the places,
+    # sines in the other. A pair's cosine and sine added up would give a third number.
+    class Fixed(UnsafeSeededStream):
+        calls = 0
+
+        def uniform(self, count: int) -> NDArray[np.float64]:
+            self.calls += 1
+            return np.full(count, math.exp(-0.5) if self.calls % 2 else 1 / 12)
+
+    stream = Fixed(16)
+    assert gaussian(stream, 6) == pytest.approx([math.sqrt(3)] * 3 + [1.0] * 3)
+    assert stream.calls == 8
+
+
+def test_without_noise_the_sum_is_what_it_was() -> None:
+    total = torch.tensor([1 / 3, -2.0])
+    same = add_noise(total, standard_deviation=0.0, stream=SecureStream())
+    assert torch.equal(same, total)
+    assert same is not total
+
+
+def test_steps_of_noise_have_the_variance_of_their_sum() -> None:
+    # Bias of the lattice, if any, would add up over a run.
+    steps, total = 200, torch.zeros(2000)
+    stream = UnsafeSeededStream(17)
+    for _ in range(steps):
+        total = total + add_noise(torch.zeros(2000), standard_deviation=0.1, stream=stream)
+    assert float(total.mean()) == pytest.approx(0, abs=4 * 0.1 * math.sqrt(steps / 2000))
+    assert float(total.var()) == pytest.approx(0.01 * steps, rel=4 * math.sqrt(2 / 2000))
