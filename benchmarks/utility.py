@@ -31,12 +31,14 @@ import torch
 
 from policies.accounting import plan_training
 from policies.wire.pipeline import Pipeline, PrivacyParams, TrainDlConfig, consolidate
-from trainer import metrics, predict
+from trainer import predict
 from trainer.data.join import DirectoryJoin, open_dataset
 from trainer.data.prepare import prepare
 from trainer.data.preprocess import Recipe
 from trainer.data.units import UnitDataset
 from trainer.loop import train
+from trainer.metrics.classes import classification, confusion_matrix
+from trainer.metrics.masks import overlap
 from trainer.models.factory import build_model, read_base_model
 from trainer.privacy.streams import Streams
 
@@ -137,10 +139,10 @@ def measure(model: torch.nn.Module, test: UnitDataset, config: TrainDlConfig) ->
     """Return mean Dice per patient, or accuracy."""
     if config.task_type == "segmentation":
         found = predict.cases(model, test, threshold=config.threshold)
-        return metrics.overlap("dice_score", found).value
+        return overlap("dice_score", found).value
     predicted, truth = predict.classes(model, test)
-    matrix = metrics.confusion_matrix(predicted, truth, classes=10)
-    return metrics.classification("accuracy", matrix).value
+    matrix = confusion_matrix(predicted, truth, classes=10)
+    return classification("accuracy", matrix).value
 
 
 def generate(folder: Path, *, patients: int, test_patients: int, seed: int, jobs: int) -> None:

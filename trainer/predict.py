@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 from torch import nn
 
 from trainer.data.units import UnitDataset
-from trainer.metrics import Case
+from trainer.metrics.classes import Classes
+from trainer.metrics.masks import Case, Mask
 from trainer.models.described import DescribedNetwork
 
 _BATCH: Final = 64
@@ -28,27 +31,80 @@ def logits(model: nn.Module, inputs: NDArray[np.float32]) -> NDArray[np.float32]
     return np.concatenate(parts).astype(np.float32)
 
 
-def masks(model: nn.Module, inputs: NDArray[np.float32], *, threshold: float) -> NDArray[np.bool_]:
+def masks(model: nn.Module, inputs: NDArray[np.float32], *, threshold: float) -> Mask:
     """Return where the probability is at least `threshold`, `[n, channels, height, width]`."""
-    outputs = logits(model, inputs)
-    if isinstance(model, DescribedNetwork) and model.gives_probabilities:
-        return np.asarray(outputs >= np.float32(threshold))
-    # The threshold is moved to the logits: the sigmoid is monotone.
-    edge = np.float32(np.log(threshold / (1 - threshold)))
-    found: NDArray[np.bool_] = outputs >= edge
-    return found
+    return _masks(model, logits(model, inputs), threshold)
+
+
+@dataclass(frozen=True)
+class PatientFound:
+    """What a network says of one patient, all slices together."""
+
+    found: Mask
+    probability: NDArray[np.float64]
+    """Of each pixel, to be in the mask."""
+    truth: Mask
+
+
+def patients(model: nn.Module, units: UnitDataset, *, threshold: float) -> Iterator[PatientFound]:
+    """Yield what is found of every patient."""
+    for index in range(len(units)):
+        inputs, truth = units.unit(index)
+        outputs = logits(model, inputs)
+        yield PatientFound(
+            found=_masks(model, outputs, threshold),
+            probability=_probability(model, outputs),
+            truth=np.asarray(truth) > 0,
+        )
 
 
 def cases(model: nn.Module, units: UnitDataset, *, threshold: float) -> Iterator[Case]:
     """Yield prediction and truth of every patient, all slices together."""
-    for index in range(len(units)):
-        inputs, truth = units.unit(index)
-        yield masks(model, inputs, threshold=threshold), np.asarray(truth) > 0
+    for patient in patients(model, units, threshold=threshold):
+        yield patient.found, patient.truth
 
 
-def classes(model: nn.Module, units: UnitDataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+@dataclass(frozen=True)
+class ClassesFound:
+    """What a network says of all samples of all units."""
+
+    found: Classes
+    probabilities: NDArray[np.float64]
+    """Of each sample, a row: the softmax of what the network gives, as the loss takes it."""
+    truth: Classes
+
+
+def samples(model: nn.Module, units: UnitDataset) -> ClassesFound:
+    """Return what is found of all samples of all units."""
+    given = [units.unit(index) for index in range(len(units))]
+    outputs = logits(model, np.concatenate([inputs for inputs, _ in given]))
+    truth = np.concatenate([np.asarray(targets) for _, targets in given])
+    return ClassesFound(
+        found=outputs.argmax(axis=1).astype(np.int64),
+        probabilities=softmax(outputs.astype(np.float64), axis=1),
+        truth=truth.astype(np.int64),
+    )
+
+
+def classes(model: nn.Module, units: UnitDataset) -> tuple[Classes, Classes]:
     """Return found and true classes of all samples of all units."""
-    samples = [units.unit(index) for index in range(len(units))]
-    inputs = np.concatenate([inputs for inputs, _ in samples])
-    truth = np.concatenate([np.asarray(targets) for _, targets in samples])
-    return logits(model, inputs).argmax(axis=1).astype(np.int64), truth.astype(np.int64)
+    every = samples(model, units)
+    return every.found, every.truth
+
+
+def _masks(model: nn.Module, outputs: NDArray[np.float32], threshold: float) -> Mask:
+    if _gives_probabilities(model):
+        return np.asarray(outputs >= np.float32(threshold))
+    # The threshold is moved to the logits: the sigmoid is monotone.
+    edge = np.float32(np.log(threshold / (1 - threshold)))
+    found: Mask = outputs >= edge
+    return found
+
+
+def _probability(model: nn.Module, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+    wide = outputs.astype(np.float64)
+    return wide if _gives_probabilities(model) else np.asarray(expit(wide))
+
+
+def _gives_probabilities(model: nn.Module) -> bool:
+    return isinstance(model, DescribedNetwork) and model.gives_probabilities

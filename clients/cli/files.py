@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from clients.cli.errors import NotFoundError, UsageError
@@ -59,3 +62,15 @@ def write_new(path: Path, data: bytes, *, overwrite: bool = False) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Give a path at which to make a folder, which gets its name when the block has succeeded."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = out.with_name(f".{out.name}.{secrets.token_hex(6)}")
+    try:
+        yield folder
+        folder.rename(out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

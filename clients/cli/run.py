@@ -134,7 +134,10 @@ def fetch(
     test: Annotated[Path | None, typer.Option(help="Own public test data, prepared.")] = None,
     plot: Annotated[Path | None, typer.Option(help="PNG to draw, of found and true masks.")] = None,
 ) -> Answer:
-    """Open the sealed model, check it against the run's report, and measure it on public data."""
+    """Open the sealed model, check it against the run's report, and measure it on public data.
+
+    Figures and plots of curves go into a folder beside the model, OUT-metrics.
+    """
     from clients.cli.tasks.results import fetch_result  # noqa: PLC0415
 
     return fetch_result(session, run, out=out, test=test, plot=plot)

@@ -1,16 +1,16 @@
 """A pipeline configuration of DEPA as one of our pipelines, for a contract of ours.
 
 Paths and devices are checked against where DEPA mounts things and dropped: the clean room chooses
-them. Epochs become steps, a delta above what is granted becomes what is granted, metrics are those
-that the consumer computes on public data. Whatever has no safe meaning is refused by its name.
+them. Epochs become steps, a delta above what is granted becomes what is granted, metrics are
+computed by the consumer, on public data. Whatever has no safe meaning is refused by its name.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from policies.depa.form import Change, Notes
 from policies.depa.loss import loss_of
@@ -32,34 +32,14 @@ from policies.depa.schedule import optimizer_of, scheduler_of
 from policies.depa.table_join import table_join
 from policies.errors import DocumentError, Problem
 from policies.wire.base import load_json
+from policies.wire.choices import Metric
 from policies.wire.contract import Contract
 from policies.wire.pipeline import Pipeline
 from policies.wire.stages import NOT_OFFERED
 from policies.wire.tables import TableDataset
 
-_METRICS: Final[Mapping[str, tuple[str, ...]]] = {
-    "accuracy": ("accuracy",),
-    "classification_report": ("precision", "recall", "f1_score"),
-    "confusion_matrix": ("confusion_matrix",),
-    "dice_score": ("dice_score",),
-    "f1_score": ("f1_score",),
-    "jaccard_index": ("jaccard_index",),
-    "precision": ("precision",),
-    "recall": ("recall",),
-}
-_OTHER_METRICS: Final = frozenset(
-    {
-        "hausdorff_distance",
-        "mae",
-        "mse",
-        "precision_recall_curve",
-        "r2_score",
-        "rmse",
-        "roc_auc",
-        "roc_curve",
-    }
-)
-"""What DEPA computes and we do not."""
+_METRICS: Final = get_args(Metric)
+"""DEPA's names are ours."""
 _AVERAGES: Final = ("binary", "macro", "micro", "weighted")
 _LARGEST_DELTA: Final = 0.01
 """The largest that DEPA's own contracts grant; a larger one is no claim of privacy at all."""
@@ -307,16 +287,14 @@ class _Import:
             if isinstance(metric, DepaMetric):
                 self._metric_params(metric, train, here)
             if name in _METRICS:
-                found |= dict.fromkeys(_METRICS[name])
-            elif name in _OTHER_METRICS:
-                self.notes.change("dropped", here, f"{name} is not computed")
+                found[name] = None
             else:
-                self.notes.refuse(here, f"{name[:60]!r} is no metric of DEPA's")
+                self.notes.refuse(
+                    here, f"{name[:60]!r} is no metric", f"offered are {', '.join(_METRICS)}"
+                )
         self.notes.change(
             "changed", f"{at}/metrics", "computed by the consumer, and never on private data"
         )
-        if not found:
-            self.notes.refuse(f"{at}/metrics", "none is left", f"offered are {', '.join(_METRICS)}")
         return list(found)
 
     def _metric_params(self, metric: DepaMetric, train: DepaTrainDl, at: str) -> None:

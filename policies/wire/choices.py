@@ -24,5 +24,15 @@ Metric = Literal[
     "precision",
     "recall",
     "confusion_matrix",
+    "roc_auc",
+    "classification_report",
+    "precision_recall_curve",
+    "roc_curve",
+    "hausdorff_distance",
+    "mse",
+    "mae",
+    "rmse",
+    "r2_score",
 ]
+"""What a consumer may compute of its own public test data."""
 OutputFormat = Literal["safetensors", "onnx"]

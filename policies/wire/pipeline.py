@@ -30,11 +30,19 @@ _MAX_SIDE = 1024
 _MAX_DATASETS = 64
 
 Side = Annotated[int, Field(ge=8, le=_MAX_SIDE)]
+_OF_BOTH = frozenset({"precision", "recall", "mse", "mae", "rmse", "r2_score"})
 _METRICS_OF: dict[str, frozenset[str]] = {
-    "segmentation": frozenset({"dice_score", "jaccard_index", "precision", "recall"}),
-    "classification": frozenset(
-        {"accuracy", "f1_score", "precision", "recall", "confusion_matrix"}
-    ),
+    "segmentation": _OF_BOTH | {"dice_score", "jaccard_index", "hausdorff_distance"},
+    "classification": _OF_BOTH
+    | {
+        "accuracy",
+        "f1_score",
+        "confusion_matrix",
+        "classification_report",
+        "roc_auc",
+        "roc_curve",
+        "precision_recall_curve",
+    },
 }
 
 
@@ -150,7 +158,7 @@ class TrainDlConfig(Wire):
     """Numbers that activations are computed in; weights, gradients and noise are always float32."""
     engine: Literal["per-sample", "opacus"] | None = None
     """What computes the gradients of a private stage; `per-sample` unless given."""
-    metrics: tuple[Metric, ...] = Field(min_length=1, max_length=7)
+    metrics: tuple[Metric, ...] = Field(min_length=1, max_length=16)
     """What the consumer computes on its own test data; none of it runs on private data."""
     task_type: Literal["segmentation", "classification"]
     threshold: float = Field(default=0.5, gt=0, lt=1)
@@ -169,9 +177,13 @@ class TrainDlConfig(Wire):
             raise ValueError(f"output {self.output} does not fit model {self.model.kind}")
         if (self.task_type == "segmentation") != (self.dataset.kind == "slices"):
             raise ValueError(f"taskType {self.task_type} does not fit dataset {self.dataset.kind}")
-        unfit = sorted(set(self.metrics) - _METRICS_OF[self.task_type])
+        fit = _METRICS_OF[self.task_type]
+        unfit = sorted(set(self.metrics) - fit)
         if unfit:
-            raise ValueError(f"metrics {unfit} do not fit taskType {self.task_type}")
+            raise ValueError(
+                f"metrics {unfit} do not fit taskType {self.task_type}, "
+                f"those that do are {', '.join(sorted(fit))}"
+            )
         if isinstance(self.dataset, TableDataset):
             _check_table(self)
         if isinstance(self.model, UNet2d) and isinstance(self.dataset, SlicesDataset):

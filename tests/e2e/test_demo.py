@@ -159,6 +159,20 @@ def test_only_the_consumer_has_the_model(played: Played) -> None:
     assert len(safetensors_names(opened[0].read_bytes())) > 10
 
 
+def test_the_figures_lie_beside_the_model(played: Played) -> None:
+    folder = played.folder / "homes" / "developer" / "model-metrics"
+    told = json.loads((folder / "metrics.json").read_bytes())
+    metrics, counts = told["metrics"], told["counts"]
+    assert list(metrics) == [
+        *("dice_score", "jaccard_index", "precision", "recall", "hausdorff_distance"),
+    ]
+    assert round(metrics["dice_score"], 4) == played.figures["dice"]
+    assert 0 < metrics["jaccard_index"] <= metrics["dice_score"]
+    assert metrics["hausdorff_distance"] > 0
+    for metric in metrics:
+        assert counts[metric]["counted"] > 0
+
+
 def test_the_test_masks_are_drawn(played: Played) -> None:
     png = (played.folder / "homes" / "developer" / "masks.png").read_bytes()
     assert png.startswith(b"\x89PNG\r\n")

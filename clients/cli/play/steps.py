@@ -198,6 +198,8 @@ def fetch(cast: Cast, step: Step, *, run: str) -> dict[str, Any]:
     png = ("--plot", role.home / "masks.png") if cast.scenario.preprocess else ()
     found = role.depa("run", "fetch", run, "--out", out, "--test", role.home / "test", *png)
     figure, floor = found["metrics"][cast.scenario.metric], cast.size.floor
+    if figure is None:
+        raise StepFailed(f"{cast.scenario.figure}: there was nothing to measure")
     if floor is not None and figure < floor:
         raise StepFailed(f"{cast.scenario.figure}: expected at least {floor}, got {figure:.4f}")
     step.done = f"{cast.scenario.figure} {figure:.4f} on the developer's own public test data"

@@ -1,67 +1,137 @@
-"""Measure a fetched model on public test data, and draw what it finds."""
+"""Measure a fetched model on public test data."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import numpy as np
 from torch import nn
 
-from policies.wire.pipeline import ArraysDataset, TrainDlConfig
+from policies.wire.choices import Metric
+from policies.wire.pipeline import SlicesDataset, TrainDlConfig
 from trainer.data.units import UnitDataset
-from trainer.metrics import classification, confusion_matrix, overlap
-from trainer.predict import cases, classes, masks
+from trainer.metrics.classes import (
+    ClassReport,
+    classification,
+    classification_report,
+    confusion_matrix,
+)
+from trainer.metrics.curves import Curve, precision_recall_curves, roc_auc, roc_curves
+from trainer.metrics.deviations import by_class, deviation, mean_deviation
+from trainer.metrics.distance import case_distance
+from trainer.metrics.masks import case_overlap
+from trainer.metrics.scores import Score, mean_score
+from trainer.predict import ClassesFound, PatientFound, patients, samples
 
-_COLUMNS, _ROWS = 6, 2
-_OVERLAPS = frozenset({"dice_score", "jaccard_index", "precision", "recall"})
-
-
-def measure(model: nn.Module, units: UnitDataset, *, config: TrainDlConfig) -> Mapping[str, object]:
-    """Return the pipeline's metrics; of masks they are means over patients."""
-    if isinstance(config.dataset, ArraysDataset):
-        return _of_classes(model, units, config, count=config.dataset.classes)
-    found = list(cases(model, units, threshold=config.threshold))
-    return {
-        metric: overlap(metric, found).value  # type: ignore[arg-type]  # narrowed by the set
-        for metric in config.metrics
-        if metric in _OVERLAPS
-    }
-
-
-def _of_classes(
-    model: nn.Module, units: UnitDataset, config: TrainDlConfig, *, count: int
-) -> Mapping[str, object]:
-    found, truth = classes(model, units)
-    matrix = confusion_matrix(found, truth, classes=count)
-    values: dict[str, object] = {}
-    for metric in config.metrics:
-        match metric:
-            case "confusion_matrix":
-                values[metric] = matrix.tolist()
-            case "accuracy" | "f1_score" | "precision" | "recall":
-                values[metric] = classification(metric, matrix).value
-    return values
+_CURVE_POINTS = 20_000
+"""Of all curves of a metric together."""
+_FEWEST_POINTS = 16
 
 
-def draw_masks(model: nn.Module, units: UnitDataset, *, threshold: float, png: Path) -> None:
-    """Draw test patients' middle slices with true (green) and found (red) outlines."""
-    # Drawing belongs to an extra; measuring works without it.
-    from matplotlib.figure import Figure  # noqa: PLC0415
+@dataclass(frozen=True)
+class Figure:
+    """What a metric came to, as JSON: a number, or None where there was nothing to count."""
 
-    count = min(len(units), _COLUMNS * _ROWS)
-    rows = -(-count // _COLUMNS)
-    figure = Figure(figsize=(2 * _COLUMNS, 2.2 * rows), layout="tight")
-    for place, index in enumerate(np.linspace(0, len(units) - 1, count).astype(int)):
-        images, truth = units.unit(int(index))
-        level = int(np.argmax(np.asarray(truth).sum(axis=(1, 2, 3))))
-        found = masks(model, images[level : level + 1], threshold=threshold)[0, 0]
-        axes = figure.add_subplot(rows, _COLUMNS, place + 1)
-        axes.imshow(images[level, 0], cmap="gray")
-        for mask, colour in ((np.asarray(truth)[level, 0] > 0, "lime"), (found, "red")):
-            if mask.any():
-                axes.contour(mask, [0.5], colors=colour, linewidths=0.9)
-        axes.axis("off")
-    figure.suptitle("true outline green, found outline red")
-    png.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(png, dpi=90)
+    value: Any
+    counts: Mapping[str, int]
+    """Over how many cases or classes a mean runs, and how many had no value."""
+
+
+def measure(
+    model: nn.Module, units: UnitDataset, *, config: TrainDlConfig
+) -> Mapping[Metric, Figure]:
+    """Return the pipeline's metrics; of masks they are means over patients.
+
+    Raises:
+        ValueError: if the test data is not of the pipeline's kind, or the model gives no numbers.
+    """
+    if isinstance(config.dataset, SlicesDataset):
+        return _of_masks(patients(model, units, threshold=config.threshold), config.metrics)
+    every = samples(model, units)
+    count = config.dataset.classes
+    return {metric: _of_classes(metric, every, count=count) for metric in config.metrics}
+
+
+def _of_masks(every: Iterable[PatientFound], metrics: Iterable[Metric]) -> Mapping[Metric, Figure]:
+    values: dict[Metric, list[float]] = {metric: [] for metric in metrics}
+    counts: dict[Metric, dict[str, int]] = defaultdict(dict)
+    for patient in every:
+        for metric, found in values.items():
+            match metric:
+                case "dice_score" | "jaccard_index" | "precision" | "recall":
+                    found.append(case_overlap(metric, patient.found, patient.truth))
+                case "mse" | "mae" | "rmse" | "r2_score":
+                    truth = patient.truth.astype(float)
+                    found.append(deviation(metric, patient.probability, truth))
+                case "hausdorff_distance":
+                    distance = case_distance(patient.found, patient.truth)
+                    found.append(distance.value)
+                    slices = counts[metric].get("ignored_slices", 0)
+                    counts[metric]["ignored_slices"] = slices + distance.ignored_slices
+                case _:
+                    raise ValueError(f"expected a metric of masks, got {metric}")
+    return {metric: _mean(mean_score(found), **counts[metric]) for metric, found in values.items()}
+
+
+def _of_classes(  # noqa: PLR0911 - one case a metric
+    metric: Metric, every: ClassesFound, *, count: int
+) -> Figure:
+    matrix = confusion_matrix(every.found, every.truth, classes=count)
+    match metric:
+        case "accuracy" | "f1_score" | "precision" | "recall":
+            return _mean(classification(metric, matrix))
+        case "confusion_matrix":
+            return Figure(matrix.tolist(), {"counted": len(every.truth)})
+        case "classification_report":
+            return _report(classification_report(matrix))
+        case "roc_auc":
+            return _mean(roc_auc(every.probabilities, every.truth))
+        case "roc_curve":
+            return _curves(
+                roc_curves(every.probabilities, every.truth),
+                x="false_positive_rate",
+                y="true_positive_rate",
+            )
+        case "precision_recall_curve":
+            curves = precision_recall_curves(every.probabilities, every.truth)
+            return _curves(curves, x="recall", y="precision")
+        case "mse" | "mae" | "rmse" | "r2_score":
+            return _mean(mean_deviation(metric, by_class(every.probabilities, every.truth)))
+        case _:
+            raise ValueError(f"expected a metric of classes, got {metric}")
+
+
+def _mean(score: Score, **more: int) -> Figure:
+    return Figure(
+        _number(score.value), {"counted": score.counted, "ignored": score.ignored, **more}
+    )
+
+
+def _report(report: ClassReport) -> Figure:
+    value = asdict(report)
+    value["classes"] = {str(number): row for number, row in value["classes"].items()}
+    return Figure(value, {"counted": report.macro.support})
+
+
+def _curves(curves: Mapping[int, Curve | None], *, x: str, y: str) -> Figure:
+    drawn = {number: curve for number, curve in curves.items() if curve is not None}
+    points = max(_FEWEST_POINTS, _CURVE_POINTS // max(1, len(drawn)))
+    value = []
+    for number, whole in drawn.items():
+        curve = whole.thinned(points)
+        value.append(
+            {
+                "class": number,
+                x: curve.x.tolist(),
+                y: curve.y.tolist(),
+                "thresholds": [_number(threshold) for threshold in curve.thresholds.tolist()],
+            }
+        )
+    return Figure(value, {"counted": len(drawn), "ignored": len(curves) - len(drawn)})
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -14,9 +10,11 @@ from clients.api.blobs import download, split_blob_url
 from clients.api.stores import open_store
 from clients.cli.command import Session
 from clients.cli.errors import NotFoundError, Refused, UsageError
+from clients.cli.files import new_folder
 from clients.cli.identity import OUTPUT_KEY
 from clients.cli.output import Answer
-from clients.cli.tasks.evaluation import draw_masks, measure
+from clients.cli.tasks.measuring import COLUMNS, Measurement, measured
+from clients.cli.tasks.plots import draw_masks
 from clients.cli.tasks.record import proven_dossier
 from clients.cli.tasks.service import connect, open_identity
 from policies.dossier import Dossier
@@ -41,6 +39,9 @@ def fetch_result(
         raise UsageError("there is nothing to plot without test data", hint="give --test")
     if out.exists():
         raise UsageError(f"{out} exists already", hint="choose another folder")
+    beside = out.with_name(f"{out.name}-metrics")
+    if test is not None and beside.exists():
+        raise UsageError(f"{beside} exists already", hint="choose another folder for --out")
     identity = open_identity(session)
     client = connect(session, identity)
     dossier = proven_dossier(session, client, client.run(run).contract)
@@ -49,13 +50,13 @@ def fetch_result(
         load_json(dossier.document(report.pipeline, what="the pipeline"), kind=Pipeline.kind)
     )
     key = X25519PrivateKey.from_private_bytes(identity.keystore.read(OUTPUT_KEY))
-    with _new_folder(out) as folder:
+    with new_folder(out) as folder:
         digest = _open(report, key=key, folder=folder)
         model = build_model(pipeline.train.model, base=read_base_model(folder))
-        metrics: Mapping[str, object] = {}
+        found = Measurement()
         if test is not None:
             units = open_dataset(test)
-            metrics = measure(model, units, config=pipeline.train)
+            found = measured(model, units, config=pipeline.train, beside=beside)
             if plot is not None:
                 draw_masks(model, units, threshold=pipeline.train.threshold, png=plot)
     return Answer(
@@ -65,12 +66,12 @@ def fetch_result(
             "digest": digest,
             "report": report.digest(),
             "spent": None if report.spent is None else report.spent.to_json(),
-            "metrics": metrics,
+            **found.to_json(),
             "plot": None if plot is None else str(plot),
         },
         f"{out}: the model of {run}, as its signed report says",
-        columns=("metric", "value") if metrics else (),
-        rows=[(name, _shown(value)) for name, value in metrics.items()],
+        columns=COLUMNS if found.figures else (),
+        rows=found.rows(),
     )
 
 
@@ -102,19 +103,3 @@ def _open(report: RunReport, *, key: X25519PrivateKey, folder: Path) -> str:
     finally:
         sealed.unlink(missing_ok=True)
     return report.model
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder that gets its name when the block has succeeded."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = out.with_name(f".{out.name}.{secrets.token_hex(6)}")
-    try:
-        yield folder
-        folder.rename(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)

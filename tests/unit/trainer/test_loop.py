@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from policies import accounting
 from policies.accounting import PrivacyPlan
 from tests.training import Blobs, train_config, train_json
+from trainer import predict
 from trainer.data.errors import DataError
 from trainer.loop import StepReport, Trained, train
+from trainer.metrics.masks import overlap
 from trainer.models.factory import build_model
 from trainer.privacy.errors import EngineRefused, TrainingAborted
 from trainer.privacy.streams import Streams
@@ -221,15 +223,11 @@ def test_a_run_without_privacy_goes_through_the_same_loop_and_spends_nothing() -
 
 
 def test_training_without_noise_learns() -> None:
-    from trainer import metrics, predict  # noqa: PLC0415 - next to its only use
-
     config = train_config(isPrivate=False, privacyParams=None, steps=60, batchSize=12)
     trained = fit(isPrivate=False, privacyParams=None, steps=60, batchSize=12)
     model = build_model(config.model, base=None)
     model.load_state_dict(trained.weights)
-    score = metrics.overlap(
-        "dice_score", predict.cases(model, Blobs(count=9, seed=8), threshold=0.5)
-    )
+    score = overlap("dice_score", predict.cases(model, Blobs(count=9, seed=8), threshold=0.5))
     assert score.value > 0.9
     assert score.counted == 9
 

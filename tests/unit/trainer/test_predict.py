@@ -5,7 +5,8 @@ from torch import nn
 
 from policies.wire.pipeline import UNet2d as UNet2dConfig
 from tests.training import Blobs
-from trainer import metrics, predict
+from trainer import predict
+from trainer.metrics.masks import overlap
 from trainer.models.unet2d import UNet2d
 
 
@@ -20,7 +21,7 @@ def test_all_slices_of_a_patient_are_one_case() -> None:
     found = list(predict.cases(Bright(), Blobs(count=3), threshold=0.5))
     assert [case[0].shape[0] for case in found] == [1, 2, 3]
     assert all(case[0].dtype == case[1].dtype == np.bool_ for case in found)
-    assert metrics.overlap("dice_score", found).value > 0.9
+    assert overlap("dice_score", found).value > 0.9
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])

@@ -16,9 +16,10 @@ from policies import accounting
 from policies.wire.pipeline import TrainDlConfig
 from tests.tables import dataset_json, join_json, table_train_json
 from tests.unit.trainer.data.test_rows import Row, dataset_of, join_of, lend
-from trainer import metrics, predict
+from trainer import predict
 from trainer.data.rows import TableUnits, open_tables
 from trainer.loop import StepReport, Trained, train
+from trainer.metrics.classes import classification, confusion_matrix
 from trainer.models.factory import ONNX_FILE, BaseModel, build_model
 from trainer.privacy.streams import Streams
 
@@ -88,9 +89,7 @@ def accuracy(trained: Trained, people: TableUnits) -> float:
     model = build_model(config_of().model, base=network())
     model.load_state_dict(trained.weights)
     found, truth = predict.classes(model, people)
-    return metrics.classification(
-        "accuracy", metrics.confusion_matrix(found, truth, classes=2)
-    ).value
+    return classification("accuracy", confusion_matrix(found, truth, classes=2)).value
 
 
 def test_a_network_learns_from_joined_tables_within_its_budget(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_the_brats_configuration_becomes_a_join_and_a_graph() -> None:
     assert graph_parameters(train.model) == 2_164_145
     assert train.model.gives_probabilities
     assert (train.steps, train.batch_size, train.threshold) == (45, 8, 0.3)
-    assert train.metrics == ("dice_score", "jaccard_index")
+    assert train.metrics == ("dice_score", "jaccard_index", "hausdorff_distance")
     assert train.base_weights == "base"
     assert train.privacy_params is not None
     assert (train.privacy_params.epsilon, train.privacy_params.unit) == (1.5, "patient")
@@ -73,7 +73,32 @@ def test_the_mnist_configuration_becomes_open_training_of_an_onnx_file() -> None
     assert (pipeline.join, pipeline.datasets) == (None, ("mnist",))
     assert (train.model.kind, train.output, train.is_private) == ("onnx", "onnx", False)
     assert train.steps == 375
-    assert train.metrics == ("accuracy", "confusion_matrix", "f1_score", "precision", "recall")
+    assert train.metrics == (
+        "accuracy",
+        "confusion_matrix",
+        "f1_score",
+        "classification_report",
+    )
+
+
+OF_MASKS = ("dice_score", "jaccard_index", "hausdorff_distance", "mse", "mae", "rmse", "r2_score")
+OF_CLASSES = (
+    *("accuracy", "f1_score", "precision", "recall", "roc_auc", "confusion_matrix"),
+    *("classification_report", "precision_recall_curve", "roc_curve"),
+)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "at", "names"),
+    [("brats", "/pipeline/1/config", OF_MASKS), ("mnist", "/pipeline/0/config", OF_CLASSES)],
+)
+def test_all_sixteen_metrics_of_depa_come_over(
+    scenario: str, at: str, names: tuple[str, ...]
+) -> None:
+    assert len({*OF_MASKS, *OF_CLASSES}) == 16
+    found = imported_pipeline(scenario, bent(scenario, (f"{at}/metrics", list(names))))
+    assert found.pipeline.train.metrics == names
+    assert not [one for one in found.changes if one.kind == "dropped" and "metrics" in one.pointer]
 
 
 def test_what_was_dropped_or_changed_is_listed() -> None:
@@ -82,7 +107,6 @@ def test_what_was_dropped_or_changed_is_listed() -> None:
         "the clean room chooses all paths",
         "the clean room chooses the device",
         "45 steps: 1 times 360 units, 8 a step",
-        "hausdorff_distance is not computed",
         "bce_loss: is computed but not used",
         "base model base",
         "all units train",

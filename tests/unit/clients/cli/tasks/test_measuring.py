@@ -1,0 +1,170 @@
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from clients.cli.errors import UsageError
+from clients.cli.tasks import measuring
+from clients.cli.tasks.evaluation import measure
+from clients.cli.tasks.measuring import measured
+from policies.wire.choices import Metric
+from policies.wire.pipeline import TrainDlConfig
+from tests.metrics import guesses
+from tests.training import Blobs, train_config
+from trainer.metrics.classes import classification, confusion_matrix
+from trainer.metrics.masks import overlap
+from trainer.predict import cases
+
+OF_MASKS = (
+    *("dice_score", "jaccard_index", "hausdorff_distance", "precision", "recall"),
+    *("mse", "mae", "rmse", "r2_score"),
+)
+OF_CLASSES = (
+    *("accuracy", "f1_score", "precision", "recall", "confusion_matrix", "roc_auc"),
+    *("classification_report", "roc_curve", "precision_recall_curve"),
+    *("mse", "mae", "rmse", "r2_score"),
+)
+
+
+class Bright(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (images - 1) * 10
+
+
+class Nothing(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(images, -20.0)
+
+
+class Guesses:
+    """Samples whose input is the logarithm of what `guesses` says."""
+
+    def __init__(self, **said: int) -> None:
+        self.probabilities, self.truth = guesses(4, **said)
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def unit(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        logits = np.log(self.probabilities[index : index + 1] + 1e-3)
+        return logits.astype(np.float32), self.truth[index : index + 1]
+
+
+def of_masks(*metrics: str) -> TrainDlConfig:
+    return train_config(metrics=list(metrics))
+
+
+def of_classes(*metrics: str, classes: int = 3) -> TrainDlConfig:
+    return train_config(
+        model={"kind": "onnx"},
+        output="onnx",
+        dataset={"kind": "arrays", "shape": [classes], "classes": classes},
+        loss={"class": "CrossEntropyLoss", "params": {}},
+        taskType="classification",
+        metrics=list(metrics),
+    )
+
+
+def test_every_metric_is_computed() -> None:
+    assert {*OF_MASKS, *OF_CLASSES} == {*get_args(Metric)}
+    assert len(get_args(Metric)) == 16
+    masks = measure(Bright(), Blobs(), config=of_masks(*OF_MASKS))
+    classes = measure(nn.Identity(), Guesses(), config=of_classes(*OF_CLASSES))
+    assert (tuple(masks), tuple(classes)) == (OF_MASKS, OF_CLASSES)
+    for figure in (*masks.values(), *classes.values()):
+        assert figure.value not in (None, [])
+        json.dumps(figure.value, allow_nan=False)
+
+
+def test_older_metrics_keep_their_values() -> None:
+    units, samples = Blobs(), Guesses()
+    found = measure(Bright(), units, config=of_masks("dice_score", "jaccard_index", "recall"))
+    every = list(cases(Bright(), units, threshold=0.5))
+    for metric, figure in found.items():
+        assert figure.value == overlap(metric, every).value  # type: ignore[arg-type]
+    matrix = confusion_matrix(samples.probabilities.argmax(axis=1), samples.truth, classes=3)
+    found = measure(nn.Identity(), samples, config=of_classes("f1_score", "confusion_matrix"))
+    assert found["f1_score"].value == classification("f1_score", matrix).value
+    assert found["confusion_matrix"].value == matrix.tolist()
+
+
+def test_what_has_no_value_is_ignored_counted_and_no_number(tmp_path: Path) -> None:
+    config = of_masks("dice_score", "precision", "hausdorff_distance")
+    found = measured(Nothing(), Blobs(count=3), config=config, beside=tmp_path / "m").to_json()
+    assert found["metrics"] == {"dice_score": 0.0, "precision": None, "hausdorff_distance": None}
+    assert found["counts"] == {
+        "dice_score": {"counted": 3, "ignored": 0},
+        "precision": {"counted": 0, "ignored": 3},
+        "hausdorff_distance": {"counted": 0, "ignored": 3, "ignored_slices": 6},
+    }
+
+
+def test_figures_and_plots_are_put_beside_the_model(tmp_path: Path) -> None:
+    beside = tmp_path / "model-metrics"
+    found = measured(nn.Identity(), Guesses(), config=of_classes(*OF_CLASSES), beside=beside)
+    names = ["metrics.json", "confusion_matrix.png", "roc_curve.png", "precision_recall_curve.png"]
+    assert found.files == tuple(beside / name for name in names)
+    assert sorted(path.name for path in beside.iterdir()) == sorted(names)
+    for path in found.files[1:]:
+        assert path.read_bytes().startswith(b"\x89PNG")
+    told = json.loads(found.files[0].read_text())
+    assert told == {name: found.to_json()[name] for name in ("metrics", "counts")}
+    first = told["metrics"]["roc_curve"][0]
+    assert (first["class"], first["thresholds"][0]) == (0, None)
+
+
+def test_without_the_library_that_draws_there_are_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "can_draw", lambda: False)
+    config = of_classes("roc_curve", "roc_auc")
+    found = measured(nn.Identity(), Guesses(), config=config, beside=tmp_path / "m")
+    assert [path.name for path in found.files] == ["metrics.json"]
+
+
+def test_people_see_a_row_of_each_metric_and_of_each_class(tmp_path: Path) -> None:
+    config = of_classes("accuracy", "classification_report", "roc_curve")
+    found = measured(nn.Identity(), Guesses(), config=config, beside=tmp_path / "m")
+    rows = found.rows()
+    assert [row[0] for row in rows] == [
+        *("accuracy", "classification_report", "  class 0", "  class 1", "  class 2"),
+        *("  macro", "  weighted", "roc_curve"),
+    ]
+    assert {len(row) for row in rows} == {len(measuring.COLUMNS)}
+    assert rows[-1][1:] == ("3 curves, see metrics.json", "3", "0")
+
+
+def test_of_many_classes_people_see_the_first(tmp_path: Path) -> None:
+    config = of_classes("classification_report", "confusion_matrix", classes=30)
+    units = Guesses(classes=30)
+    rows = measured(nn.Identity(), units, config=config, beside=tmp_path / "m").rows()
+    assert len(rows) == 1 + 20 + 1 + 2 + 1
+    assert rows[-1][1] == "30 classes, see metrics.json"
+
+
+@pytest.mark.parametrize(
+    ("units", "metrics", "said"),
+    [
+        (Guesses(classes=4), ["accuracy"], "classes from 0 to 2"),
+        (Guesses(classes=4), ["roc_auc"], "classes from 0 to 2"),
+    ],
+)
+def test_test_data_of_another_kind_is_refused(
+    tmp_path: Path, units: Any, metrics: list[str], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        measured(nn.Identity(), units, config=of_classes(*metrics), beside=tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_gives_no_numbers_has_no_curve(tmp_path: Path) -> None:
+    class Broken(nn.Module):
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            return rows * torch.nan
+
+    with pytest.raises(UsageError, match="finite"):
+        measured(Broken(), Guesses(), config=of_classes("roc_curve"), beside=tmp_path / "m")
