@@ -62,6 +62,15 @@ _FIGURES = [
 ]
 
 
+_AUDIT = (
+    "`trainer/privacy/audit.py` measures one training run (Steinke, Nasr and Jagielski 2023): of "
+    "m made-up units, each included or not by a coin, a test says afterwards which were. If "
+    "the run is (ε, δ)-private, so many right answers are improbable; the largest ε that is "
+    "refuted with 95 % confidence is a lower bound. It has to stay below the reported ε, and a "
+    "run whose noise is off has to fail. It says that a bound is broken, never that it holds."
+)
+
+
 def accounting_page() -> str:
     """Return the page."""
     grids = ", ".join(f"{grid:g}" for grid in accounting.GRIDS)
@@ -83,4 +92,5 @@ def accounting_page() -> str:
         f"## Risks\n\n{_RISK}",
         table("figure", "is", "meaning", rows=_FIGURES),
         f"kappa is one over the number of units, {baselines}, or what `--baseline` says.",
+        f"## Measured from below\n\n{_AUDIT}",
     )

@@ -3,6 +3,7 @@
 * DepaError
   + EngineRefused       the model cannot be trained with a bound on each unit's influence
   + TrainingAborted     training stopped before its end; nothing of the weights may be used
+  + AuditFailed         an attack on made data found out more than a run's epsilon allows
 """
 
 from __future__ import annotations
@@ -32,3 +33,10 @@ class TrainingAborted(DepaError):
     def __init__(self, message: str, *, spent: Spent | None, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.spent = spent
+
+
+class AuditFailed(DepaError):
+    """An attack on made data found out more than the reported epsilon allows."""
+
+    code = "audit-failed"
+    exit_code = 4
