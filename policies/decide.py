@@ -27,6 +27,7 @@ from policies.wire.decision import Decision, Entrypoint, Reason
 POLICY_ID: Final = "depa"
 MAX_MESSAGE: Final = 2000
 MAX_FACTS_BYTES: Final = 4 * MAX_DOCUMENT_BYTES
+_NO_FACTS: Final = frozenset({"bundle", "prepared"})
 _RULES: Final = TypeAdapter(tuple[PartyRuleFacts, ...])
 
 
@@ -53,41 +54,37 @@ class Policy:
 
     def contract(self, facts: ContractFacts) -> Decision:
         """Decide whether a contract holds, and could be executed."""
-        return self._decide("contract", self._of(facts), facts.contract.policy.party_rules)
+        return self._decide("contract", _written(facts), facts.contract.policy.party_rules)
 
     def training(self, facts: TrainingFacts) -> Decision:
         """Decide whether a pipeline may run under its contract."""
-        return self._decide("training", self._of(facts), facts.contract.policy.party_rules)
+        return self._decide("training", _written(facts), facts.contract.policy.party_rules)
 
     def attestation(self, facts: AttestationFacts) -> Decision:
         """Decide whether a clean room is the one that was agreed to."""
-        return self._decide("attestation", self._of(facts), facts.contract.policy.party_rules)
+        return self._decide("attestation", _written(facts), facts.contract.policy.party_rules)
 
     def release(self, facts: ReleaseFacts) -> Decision:
         """Decide whether keys may go to a clean room."""
-        return self._decide("release", self._of(facts), facts.contract.policy.party_rules)
+        return self._decide("release", _written(facts), facts.contract.policy.party_rules)
 
     def evaluate(self, entrypoint: Entrypoint, facts: bytes) -> Decision:
         """Decide over the JSON of facts, as a replay has it."""
         try:
-            # The digest comes from who judges, whatever the facts say.
-            value = _object(facts) | {"bundle": _judging(self.bundle)}
+            value = _object(facts)
             rules = _party_rules(value)
         except PolicyError as error:
             return self._failed(entrypoint, error)
-        return self._decide(entrypoint, json.dumps(value).encode(), rules)
-
-    def _of(self, facts: ContractFacts | AttestationFacts) -> bytes:
-        # Fact documents are closed, so none has a member `bundle` that would be a second one.
-        bundle = json.dumps(_judging(self.bundle)).encode()
-        text = facts.model_dump_json(by_alias=True, exclude_none=True).encode()
-        return b'{"bundle":' + bundle + b"," + text[1:]
+        # Who judges, and what was found before, come from here, whatever the facts say.
+        kept = {name: item for name, item in value.items() if name not in _NO_FACTS}
+        terms = json.dumps(kept.pop("contract", None)).encode()
+        return self._decide(entrypoint, _Written(terms, json.dumps(kept).encode()), rules)
 
     def _decide(
-        self, entrypoint: Entrypoint, document: bytes, rules: Sequence[PartyRuleFacts]
+        self, entrypoint: Entrypoint, facts: _Written, rules: Sequence[PartyRuleFacts]
     ) -> Decision:
         try:
-            return self._judged(entrypoint, document, rules)
+            return self._judged(entrypoint, facts, rules)
         except PolicyError as error:
             return self._failed(entrypoint, error)
         # Whatever an engine fails with, it has not allowed anything.
@@ -98,9 +95,12 @@ class Policy:
             )
 
     def _judged(
-        self, entrypoint: Entrypoint, document: bytes, rules: Sequence[PartyRuleFacts]
+        self, entrypoint: Entrypoint, facts: _Written, rules: Sequence[PartyRuleFacts]
     ) -> Decision:
-        verdict = self.engine.evaluate(self.bundle, entrypoint=entrypoint, document=document)
+        document = facts.judged_by(self.bundle)
+        verdict = self.engine.evaluate(
+            self.bundle, entrypoint=entrypoint, document=document, terms=facts.terms
+        )
         by = (verdict.policy.id, verdict.policy.version)
         if by != (POLICY_ID, self.bundle.version):
             raise PolicyMismatchError(
@@ -178,8 +178,28 @@ class Policy:
         return explanation
 
 
-def _judging(bundle: Bundle) -> dict[str, str]:
-    return {"digest": bundle.digest, "version": bundle.version}
+@dataclass(frozen=True)
+class _Written:
+    """Facts as JSON."""
+
+    terms: bytes
+    """The member `contract`."""
+    rest: bytes
+    """An object of all others."""
+
+    def judged_by(self, bundle: Bundle) -> bytes:
+        """Return the document that rules see as `input`."""
+        judging = json.dumps({"digest": bundle.digest, "version": bundle.version}).encode()
+        others = b"" if self.rest == b"{}" else b"," + self.rest[1:-1]
+        return b'{"bundle":' + judging + b',"contract":' + self.terms + others + b"}"
+
+
+def _written(facts: ContractFacts | AttestationFacts) -> _Written:
+    # Fact documents are closed, so none has a member that would be a second `bundle`.
+    return _Written(
+        facts.contract.model_dump_json(by_alias=True, exclude_none=True).encode(),
+        facts.model_dump_json(by_alias=True, exclude_none=True, exclude={"contract"}).encode(),
+    )
 
 
 def _party_rules(facts: Mapping[str, Any]) -> tuple[PartyRuleFacts, ...]:

@@ -90,8 +90,11 @@ class OpaEngine:
         if self.evaluate(bundle, entrypoint="contract", document=b"{}").allow:
             raise PolicyError("the policy server allows a contract about which it was told nothing")
 
-    def evaluate(self, bundle: Bundle, *, entrypoint: Entrypoint, document: bytes) -> Verdict:
+    def evaluate(
+        self, bundle: Bundle, *, entrypoint: Entrypoint, document: bytes, terms: bytes = b""
+    ) -> Verdict:
         """Return the value of `data.depa.<entrypoint>.decision`; see `PolicyEngine`."""
+        del terms
         self._hold(bundle)
         answer = self._ask(
             lambda client: client.query_rule(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections import OrderedDict
 from importlib.metadata import version
@@ -16,16 +18,25 @@ from policies.errors import PolicyError
 from policies.wire.decision import Entrypoint
 
 _MAX_PREPARED: Final = 4
+_MAX_VERDICTS: Final = 2048
+"""Contracts whose terms a thread remembers; an entry that denies nothing has about 200 bytes."""
+_MAX_VERDICT_BYTES: Final = 16 * 1024
+_TERMS_RULE: Final = "data.depa.agreed.verdict"
+_TERMS_FILE: Final = "depa/agreed/verdict.rego"
+_JUDGES_TERMS: Final = frozenset({"contract", "training", "release"})
 _MAX_MESSAGE: Final = 500
 # regorus numbers the frames of its own stack and names its build machine's files.
 _BACKTRACE: Final = "Stack backtrace"
 
 
 class _Prepared(threading.local):
-    """Engines of one thread, by bundle digest; regorus panics on any other thread."""
+    """What one thread has prepared; regorus panics on any other thread."""
 
     def __init__(self) -> None:
         self.engines: OrderedDict[str, Engine] = OrderedDict()
+        """By bundle digest."""
+        self.verdicts: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
+        """What `depa.agreed` says, as JSON, by bundle digest and SHA-256 of the terms."""
 
 
 # Of the process: were it of an object, the thread that drops the object would drop the engines of
@@ -36,18 +47,24 @@ _PREPARED: Final = _Prepared()
 class RegorusEngine:
     """Evaluates bundles with regorus; safe to share between threads, and works after a fork.
 
-    What is prepared, some 3 MB, depends on the bundle alone: all that differs between contracts is
-    in the input. Evaluation has no time limit, so only bundles that somebody has agreed to belong
-    in here.
+    A bundle is prepared once a thread, some 3 MB. What `depa.agreed` says about a contract depends
+    on nothing but its terms, for it is shown nothing else; it is asked once a thread too, and its
+    answer handed on as `input.prepared`. Evaluation has no time limit, so only bundles that
+    somebody has agreed to belong in here.
     """
 
     def __init__(self) -> None:
         self.name: Final = f"regorus-{version('gordon-to-regorus')}"
 
-    def evaluate(self, bundle: Bundle, *, entrypoint: Entrypoint, document: bytes) -> Verdict:
+    def evaluate(
+        self, bundle: Bundle, *, entrypoint: Entrypoint, document: bytes, terms: bytes = b""
+    ) -> Verdict:
         """Return the value of `data.depa.<entrypoint>.decision`; see `PolicyEngine`."""
         try:
             engine = _prepare(bundle)
+            if terms and entrypoint in _JUDGES_TERMS and _TERMS_FILE in bundle.files:
+                verdict = _verdict(engine, bundle, terms)
+                document = b'{"prepared":' + verdict + b"," + document[1:]
             engine.set_input_json(document.decode("utf-8"))
             result: str = engine.eval_rule_as_json(f"data.depa.{entrypoint}.decision")
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
@@ -79,6 +96,21 @@ def _prepare(bundle: Bundle) -> Engine:
     if len(engines) > _MAX_PREPARED:
         engines.popitem(last=False)
     return engine
+
+
+def _verdict(engine: Engine, bundle: Bundle, terms: bytes) -> bytes:
+    verdicts, key = _PREPARED.verdicts, (bundle.digest, hashlib.sha256(terms).digest())
+    if key in verdicts:
+        verdicts.move_to_end(key)
+        return verdicts[key]
+    judging = json.dumps({"digest": bundle.digest, "version": bundle.version})
+    engine.set_input_json(f'{{"bundle":{judging},"contract":{terms.decode("utf-8")}}}')
+    found: bytes = engine.eval_rule_as_json(_TERMS_RULE).encode("utf-8")
+    if len(found) <= _MAX_VERDICT_BYTES:
+        verdicts[key] = found
+        if len(verdicts) > _MAX_VERDICTS:
+            verdicts.popitem(last=False)
+    return found
 
 
 def _clean(error: BaseException) -> str:

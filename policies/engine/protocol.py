@@ -64,20 +64,25 @@ class PartyEngine(Protocol):
 class PolicyEngine(Protocol):
     """Evaluates the `decision` rule of a package over one input document.
 
-    Everything that a rule sees is in `document`; no state is shared between evaluations.
+    Everything that a rule sees is in `document`. What an engine keeps between evaluations MUST not
+    change an answer.
     """
 
     @property
     def name(self) -> str:
         """Name and version, as decisions record it."""
 
-    def evaluate(self, bundle: Bundle, *, entrypoint: Entrypoint, document: bytes) -> Verdict:
+    def evaluate(
+        self, bundle: Bundle, *, entrypoint: Entrypoint, document: bytes, terms: bytes = b""
+    ) -> Verdict:
         """Return the value of `data.depa.<entrypoint>.decision`.
 
         Args:
             bundle: The rules.
             entrypoint: Name of the package under `depa`.
             document: JSON that the rules see as `input`.
+            terms: The value of its member `contract`, as it stands there, for an engine that keeps
+                what `data.depa.agreed.verdict` says about terms; empty if it should not.
 
         Raises:
             PolicyError: on any error, a missing result, or a result of another shape.

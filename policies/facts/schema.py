@@ -40,10 +40,39 @@ class Judging(Wire):
     version: str
 
 
+class PreparedReason(Wire):
+    """A reason as a rule writes it."""
+
+    code: str
+    path: str
+    msg: str
+
+
+class Prepared(Wire):
+    """What `depa.agreed` says about the terms, which an engine may hand on from before.
+
+    It is no fact: whoever makes facts leaves it out.
+    """
+
+    complete: bool
+    deny: tuple[PreparedReason, ...]
+    warn: tuple[PreparedReason, ...]
+
+
+_WITH_TERMS: Final = frozenset({"contract", "training", "release"})
+"""Entrypoints that judge the terms of a contract as a whole."""
+
+
 def input_schema(entrypoint: Entrypoint) -> dict[str, Any]:
     """Return the schema of an entrypoint's `input`, in the dialect of 2020-12."""
     made = FACTS[entrypoint].model_json_schema(by_alias=True)
-    made["$defs"]["Judging"] = Judging.model_json_schema(by_alias=True)
+    extra: dict[str, type[Wire]] = {"bundle": Judging}
+    if entrypoint in _WITH_TERMS:
+        extra["prepared"] = Prepared
+    for model in extra.values():
+        added = model.model_json_schema(by_alias=True)
+        made["$defs"] |= added.pop("$defs", {})
+        made["$defs"][model.__name__] = added
     definitions = {name: _written(item) for name, item in sorted(made.pop("$defs").items())}
     facts = _written(made)
     return {
@@ -51,7 +80,10 @@ def input_schema(entrypoint: Entrypoint) -> dict[str, Any]:
         "$id": f"urn:depa:input:{entrypoint}",
         "title": f"Input of depa.{entrypoint}",
         **facts,
-        "properties": {"bundle": {"$ref": f"{_REFERENCE}Judging"}, **facts["properties"]},
+        "properties": {
+            **{name: {"$ref": _REFERENCE + model.__name__} for name, model in extra.items()},
+            **facts["properties"],
+        },
         "required": ["bundle", *facts["required"]],
         "$defs": definitions,
     }
@@ -64,10 +96,14 @@ def provider_schema() -> dict[str, Any]:
     for entrypoint in FACTS:
         asked = input_schema(entrypoint)
         definitions |= asked.pop("$defs")
+        # An engine prepares the bundle's rules alone.
+        asked["properties"].pop("prepared", None)
         question = {"question": {"const": entrypoint}}
         asked["properties"] = question | asked["properties"]
         asked["required"] = ["question", *asked["required"]]
         questions.append({key: value for key, value in asked.items() if not key.startswith("$")})
+    for model in (Prepared, PreparedReason):
+        definitions.pop(model.__name__, None)
     return {
         "$schema": DIALECT,
         "$id": "urn:depa:input:party",

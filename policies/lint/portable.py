@@ -33,6 +33,7 @@ BUILTINS: Final = frozenset(
         "is_number",
         "is_object",
         "is_string",
+        "max",
         "min",
         "object.union",
         "regex.match",
@@ -49,7 +50,7 @@ TEST_BUILTINS: Final = BUILTINS | {"json.patch", "numbers.range"}
 OPERATORS: Final = frozenset(
     {
         *("and", "assign", "div", "eq", "equal", "gt", "gte", "intersection", "lt", "lte"),
-        *("max", "minus", "mul", "neq", "or", "plus", "rem", "union"),
+        *("minus", "mul", "neq", "or", "plus", "rem", "union"),
     }
 )
 """Names that OPA gives to operators and to builtins that are not allowed here."""

@@ -86,7 +86,7 @@ def test_a_policy_is_tried_on_what_the_service_has_decided(
     weaker = tmp_path / "rules"
     for path, data in read_folder(SHIPPED).items():
         (weaker / path).parent.mkdir(parents=True, exist_ok=True)
-        (weaker / path).write_bytes(data.replace(b"> pair.limit.run.", b"> 99 * pair.limit.run."))
+        (weaker / path).write_bytes(data.replace(b"> limit.run.", b"> 99 * limit.run."))
     code, answer, problem = depa("diff", load_bundle().version, weaker, "--replay", digest)
     assert answer["replay"]["newlyAllowed"] == 1
     assert (code, problem["exitCode"]) == (4, 4)

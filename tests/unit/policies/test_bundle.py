@@ -30,7 +30,7 @@ def test_the_shipped_bundle_holds_rules_and_codes_and_no_tests() -> None:
     bundle = load_bundle()
     assert "codes.json" in bundle.files
     assert {path.split("/")[1] for path in bundle.rules} == {
-        "lib", "contract", "training", "attestation", "release", "tables", "terms",
+        "lib", "agreed", "contract", "training", "attestation", "release", "tables", "terms",
     }  # fmt: skip
     assert not any(path.endswith("_test.rego") for path in bundle.files)
 

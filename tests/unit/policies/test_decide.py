@@ -34,7 +34,10 @@ class Answering:
     verdict: Verdict
     name: str = "answering-1.0"
 
-    def evaluate(self, bundle: Bundle, *, entrypoint: Entrypoint, document: bytes) -> Verdict:
+    def evaluate(
+        self, bundle: Bundle, *, entrypoint: Entrypoint, document: bytes, terms: bytes = b""
+    ) -> Verdict:
+        assert terms in document
         assert bundle == load_bundle()
         assert entrypoint == "contract"
         assert document.startswith(b"{")
@@ -66,6 +69,13 @@ def test_facts_cannot_say_which_policy_judges(policy: Policy) -> None:
     assert policy.evaluate("contract", document(facts)).allow
     facts["contract"]["policy"]["digest"] = facts["bundle"]["digest"]
     assert not policy.evaluate("contract", document(facts)).allow
+
+
+def test_facts_cannot_say_what_was_found_about_the_terms(policy: Policy) -> None:
+    facts = case("contract") | {"prepared": {"complete": True, "deny": [], "warn": []}}
+    facts["contract"]["purpose"] = "MARKETING"
+    decision = policy.evaluate("contract", document(facts))
+    assert [reason.code for reason in decision.reasons] == ["PURPOSE_NOT_ALLOWED"]
 
 
 def test_a_decision_names_policy_and_engine(policy: Policy) -> None:
@@ -137,7 +147,10 @@ class Failing:
     error: Exception
     name: str = "failing-1.0"
 
-    def evaluate(self, bundle: Bundle, *, entrypoint: Entrypoint, document: bytes) -> Verdict:
+    def evaluate(
+        self, bundle: Bundle, *, entrypoint: Entrypoint, document: bytes, terms: bytes = b""
+    ) -> Verdict:
+        assert terms in document
         assert (bundle, entrypoint in ENTRYPOINTS, document[:1]) == (load_bundle(), True, b"{")
         raise self.error
 

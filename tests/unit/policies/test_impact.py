@@ -15,7 +15,8 @@ from tests.unit.policies.good import NOW, RUN, training_case
 
 SALT = b"s" * 32
 BUDGET = "depa/training/budget.rego"
-EXHAUSTED = "budget.tdcAfter > limit.total.microEpsilon"
+PAIRS = "some pair in budgeted\n\tbudget := pair.budget\n\tlimit := pair.limit\n\t"
+EXHAUSTED = f"most_by_consumer > least_total\n\t{PAIRS}budget.tdcAfter > limit.total.microEpsilon"
 
 
 def changed(old: str, new: str, *, path: str = BUDGET) -> Bundle:
@@ -57,7 +58,7 @@ def test_the_same_policy_changes_nothing(allowed: Replayable, denied: Replayable
 
 
 def test_a_stricter_rule_denies_what_was_allowed(allowed: Replayable) -> None:
-    stricter = Policy.embedded(changed(EXHAUSTED, "budget.tdcAfter > 1"))
+    stricter = Policy.embedded(changed(EXHAUSTED, f"{PAIRS}budget.tdcAfter > 1"))
     (one,) = reconsider([allowed], old=Policy.embedded(), new=stricter)
     assert (one.before, one.after, one.gained) == ("allow", "deny", ("BUDGET_EXHAUSTED",))
     assert one.flipped
@@ -65,7 +66,8 @@ def test_a_stricter_rule_denies_what_was_allowed(allowed: Replayable) -> None:
 
 
 def test_a_weaker_rule_allows_what_was_denied(denied: Replayable) -> None:
-    weaker = Policy.embedded(changed(EXHAUSTED, "budget.tdcAfter > 99 * limit.total.microEpsilon"))
+    enough = f"{PAIRS}budget.tdcAfter > 99 * limit.total.microEpsilon"
+    weaker = Policy.embedded(changed(EXHAUSTED, enough))
     (one,) = reconsider([denied], old=Policy.embedded(), new=weaker)
     assert (one.before, one.after, one.lost) == ("deny", "allow", ("BUDGET_EXHAUSTED",))
     assert one.newly_allowed
@@ -76,7 +78,7 @@ def test_the_amended_policy_is_no_mismatch_and_any_other_one_still_is(allowed: R
     agreed = facts.contract.policy.model_copy(update={"id": "other"})
     contract = facts.contract.model_copy(update={"policy": agreed})
     foreign = decided(facts.model_copy(update={"contract": contract}), Policy.embedded())
-    new = Policy.embedded(changed(EXHAUSTED, "budget.tdcAfter > limit.total.microEpsilon + 0"))
+    new = Policy.embedded(changed(EXHAUSTED, f"{EXHAUSTED} + 0"))
     mine, other = reconsider([allowed, foreign], old=Policy.embedded(), new=new)
     assert (mine.before, mine.after) == ("allow", "allow")
     assert (other.before, other.after) == ("deny", "deny")
@@ -89,7 +91,7 @@ def test_a_policy_that_cannot_be_evaluated_denies_everything(allowed: Replayable
 
 
 def test_decisions_of_a_third_policy_are_compared_under_the_two(allowed: Replayable) -> None:
-    old = Policy.embedded(changed(EXHAUSTED, "budget.tdcAfter > 1"))
+    old = Policy.embedded(changed(EXHAUSTED, f"{PAIRS}budget.tdcAfter > 1"))
     (one,) = reconsider([allowed], old=old, new=Policy.embedded())
     assert (one.before, one.after) == ("deny", "allow")
 

@@ -165,8 +165,10 @@ class Failing:
     error: PolicyError
     name: str = "failing-1.0"
 
-    def evaluate(self, bundle: Bundle, *, entrypoint: Entrypoint, document: bytes) -> NoReturn:
-        del bundle, entrypoint, document
+    def evaluate(
+        self, bundle: Bundle, *, entrypoint: Entrypoint, document: bytes, terms: bytes = b""
+    ) -> NoReturn:
+        del bundle, entrypoint, document, terms
         raise self.error
 
 

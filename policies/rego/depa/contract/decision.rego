@@ -1,8 +1,8 @@
 # METADATA
 # title: Whether a contract holds now
 # description: |
-#   Window, parties and their signatures, revocation, data, privacy limits and policy. Whether the
-#   ledger says that it is executed is asked by the policies that let something happen under it.
+#   Its terms as agreed, its window, signatures and revocation. Whether the ledger says that it is
+#   executed is asked by the policies that let something happen under it.
 package depa.contract
 
 import data.depa.lib
@@ -31,96 +31,38 @@ incomplete contains lib.reason("FACTS_INCOMPLETE", "", msg) if {
 	msg := "expected complete facts about a contract; a field is missing or of another type"
 }
 
-deny contains mismatch if {
-	some mismatch in data.depa.lib.policy_mismatch
+# What depa.agreed finds about the terms. An engine may have asked it about the very same terms
+# before, and hand its answer on; nothing in facts has this name.
+agreed := input.prepared if is_prepared
+
+agreed := data.depa.agreed.verdict if not is_prepared
+
+is_prepared if is_object(input.prepared)
+
+deny contains found if {
+	some found in agreed.deny
 }
 
-# Builtins instead of the predicates of depa.lib in loops: this runs for every decision.
+warn contains found if {
+	some found in agreed.warn
+}
+
+# Comparisons instead of predicates in loops, see depa.lib: this runs for every decision.
 complete if {
+	agreed.complete == true
 	lib.is_whole(input.now)
-	data.depa.lib.policy_complete
 	is_boolean(input.executed)
 	lib.is_texts(input.revokedBy)
 	lib.is_texts(input.supersededBy)
 	is_array(input.signatures)
 	every signature in input.signatures {
-		is_string(signature.signer)
-		is_number(signature.signedAt)
+		signature.signer >= ""
+		signature.signer < []
 		signature.signedAt > 0
-		is_number(signature.keyValidFrom)
+		signature.signedAt < ""
 		signature.keyValidFrom >= 0
-		is_number(signature.keyValidUntil)
-	}
-	terms_complete
-	data_complete
-	limits_complete
-	tables_complete
-}
-
-terms_complete if {
-	lib.is_digest(input.contract.digest)
-	is_string(input.contract.schemaVersion)
-	is_string(input.contract.purpose)
-	lib.is_whole(input.contract.startsAt)
-	lib.is_whole(input.contract.expiresAt)
-	is_string(input.contract.tdc)
-	lib.is_texts(input.contract.tdps)
-	is_string(input.contract.ccrp)
-	is_string(input.contract.recipient)
-	lib.is_texts(input.contract.models)
-	lib.is_texts(input.contract.losses)
-	lib.is_texts(input.contract.metrics)
-	lib.is_texts(input.contract.outputs)
-	lib.is_texts(input.contract.unfilled)
-	lib.is_whole(input.contract.maxParameters)
-	is_string(input.contract.metricsOnPrivateData)
-	data.depa.lib.trust_complete
-}
-
-data_complete if {
-	is_array(input.contract.datasets)
-	every item in input.contract.datasets {
-		is_string(item.id)
-		is_string(item.provider)
-		is_string(item.digest)
-		is_string(item.key.vault)
-		is_string(item.key.name)
-		is_number(item.units)
-	}
-	is_array(input.contract.baseModels)
-	every item in input.contract.baseModels {
-		is_string(item.id)
-		is_string(item.provider)
-		is_string(item.digest)
-		is_string(item.key.vault)
-		is_string(item.key.name)
-	}
-}
-
-# That the numbers are above zero is asked in privacy.rego.
-limits_complete if {
-	is_array(input.contract.privacy)
-	every limit in input.contract.privacy {
-		is_string(limit.dataset)
-		is_string(limit.unit)
-		is_string(limit.adjacency)
-
-		# Above true and below texts there are numbers alone.
-		every number in [
-			limit.run.microEpsilon, limit.run.deltaTrillionths,
-			limit.total.microEpsilon, limit.total.deltaTrillionths,
-			limit.overall.microEpsilon, limit.overall.deltaTrillionths,
-			limit.maxGradNormMicro, limit.maxSteps, limit.maxEpochs,
-			limit.maxSamplingBillionths, limit.maxSamplesPerUnit, limit.minNoiseMicro,
-		] {
-			number > true
-			number < ""
-		}
-	}
-	is_array(input.contract.dataUse)
-	every use in input.contract.dataUse {
-		is_string(use.dataset)
-		is_boolean(use.join)
-		is_boolean(use.privateOnly)
+		signature.keyValidFrom < ""
+		signature.keyValidUntil > true
+		signature.keyValidUntil < ""
 	}
 }

@@ -20,13 +20,14 @@ is_text(value) if {
 	value < []
 }
 
+# The least and the greatest have the types of all.
 is_texts(values) if {
 	is_array(values)
-	every value in values {
-		value > ""
-		value < []
-	}
+	min(values) > ""
+	max(values) < []
 }
+
+is_texts(values) if values == []
 
 # 71 characters of which all behind the colon are digits: a fifth of the time of a pattern.
 is_digest(value) if {

@@ -15,6 +15,15 @@ deny contains lib.reason("BUDGET_UNKNOWN", "/pipeline", msg) if {
 	msg := sprintf("expected to know what is spent on data set %v, got nothing", [id])
 }
 
+# What would be spent most, and granted least, on any data set: nearly always that is enough to know.
+most_by_consumer := max([budget.tdcAfter | some budget in input.budgets])
+
+most_overall := max([budget.overallAfter | some budget in input.budgets])
+
+least_total := min([limit.total.microEpsilon | some limit in input.contract.privacy])
+
+least_overall := min([limit.overall.microEpsilon | some limit in input.contract.privacy])
+
 # Budgets with the limits of their data sets.
 budgeted := [{"budget": budget, "limit": limit} |
 	some budget in input.budgets
@@ -23,6 +32,7 @@ budgeted := [{"budget": budget, "limit": limit} |
 ]
 
 deny contains lib.reason("BUDGET_EXHAUSTED", "/pipeline", msg) if {
+	most_by_consumer > least_total
 	some pair in budgeted
 	budget := pair.budget
 	limit := pair.limit
@@ -35,6 +45,7 @@ deny contains lib.reason("BUDGET_EXHAUSTED", "/pipeline", msg) if {
 }
 
 deny contains lib.reason("BUDGET_OVERALL_EXHAUSTED", "/pipeline", msg) if {
+	most_overall > least_overall
 	some pair in budgeted
 	budget := pair.budget
 	limit := pair.limit
@@ -47,6 +58,7 @@ deny contains lib.reason("BUDGET_OVERALL_EXHAUSTED", "/pipeline", msg) if {
 }
 
 warn contains lib.reason("BUDGET_NEARLY_SPENT", "/pipeline", msg) if {
+	most_by_consumer * 10 > least_total * 9
 	some pair in budgeted
 	budget := pair.budget
 	limit := pair.limit

@@ -10,13 +10,6 @@ import data.depa.lib
 
 charged_names := sort([charge.dataset | some charge in input.charges])
 
-# Every private stage with the charges for what it reads.
-charged := [{"share": share, "stage": share.stage, "charge": charge} |
-	some share in shares
-	some charge in input.charges
-	charge.dataset in share.stage.datasets
-]
-
 deny contains lib.reason("CHARGES_DIFFER", "/pipeline", msg) if {
 	charged_names != sort(charged_ids)
 	msg := sprintf("expected one charge for each data set that is read privately (%v), got charges for %v", [
@@ -32,47 +25,56 @@ deny contains lib.reason("CHARGE_OF_OTHER_CONSUMER", "/pipeline", msg) if {
 }
 
 deny contains lib.reason("MECHANISM_DIFFERS", path, msg) if {
-	some pair in charged
-	pair.charge.microEpsilon > pair.stage.privacy.microEpsilon
-	path := params(pair.stage, "epsilon")
+	some share in shares
+	some charge in input.charges
+	charge.microEpsilon > share.stage.privacy.microEpsilon
+	charge.dataset in share.stage.datasets
+	path := params(share.stage, "epsilon")
 	msg := sprintf("expected a charge of epsilon %v for %v at most, got %v", [
-		lib.epsilon(pair.stage.privacy.microEpsilon),
-		pair.charge.dataset,
-		lib.epsilon(pair.charge.microEpsilon),
+		lib.epsilon(share.stage.privacy.microEpsilon),
+		charge.dataset,
+		lib.epsilon(charge.microEpsilon),
 	])
 }
 
 deny contains lib.reason("MECHANISM_DIFFERS", path, msg) if {
-	some pair in charged
-	pair.charge.deltaTrillionths != pair.stage.privacy.deltaTrillionths
-	path := params(pair.stage, "delta")
+	some share in shares
+	some charge in input.charges
+	charge.deltaTrillionths != share.stage.privacy.deltaTrillionths
+	charge.dataset in share.stage.datasets
+	path := params(share.stage, "delta")
 	msg := sprintf("expected a charge at delta %v for %v, got %v", [
-		lib.delta(pair.stage.privacy.deltaTrillionths),
-		pair.charge.dataset,
-		lib.delta(pair.charge.deltaTrillionths),
+		lib.delta(share.stage.privacy.deltaTrillionths),
+		charge.dataset,
+		lib.delta(charge.deltaTrillionths),
 	])
 }
 
 deny contains lib.reason("MECHANISM_DIFFERS", path, msg) if {
-	some pair in charged
-	pair.charge.steps != pair.stage.steps
-	path := concat("", [pair.stage.path, "/config/steps"])
+	some share in shares
+	some charge in input.charges
+	charge.steps != share.stage.steps
+	charge.dataset in share.stage.datasets
+	path := concat("", [share.stage.path, "/config/steps"])
 	msg := sprintf("expected a charge of %v steps for %v, got %v", [
-		pair.stage.steps,
-		pair.charge.dataset,
-		pair.charge.steps,
+		share.stage.steps,
+		charge.dataset,
+		charge.steps,
 	])
 }
 
 # The rate comes from a division in binary, the share from one of whole numbers.
 deny contains lib.reason("MECHANISM_DIFFERS", path, msg) if {
-	some pair in charged
-	apart(pair.charge.samplingBillionths, pair.share.sampling)
-	path := concat("", [pair.stage.path, "/config/batchSize"])
+	some share in shares
+	some charge in input.charges
+	charge.samplingBillionths != share.sampling
+	apart(charge.samplingBillionths, share.sampling)
+	charge.dataset in share.stage.datasets
+	path := concat("", [share.stage.path, "/config/batchSize"])
 	msg := sprintf("expected a charge at a share of %v for %v, got %v", [
-		lib.decimal(pair.share.sampling, 1000000000),
-		pair.charge.dataset,
-		lib.decimal(pair.charge.samplingBillionths, 1000000000),
+		lib.decimal(share.sampling, 1000000000),
+		charge.dataset,
+		lib.decimal(charge.samplingBillionths, 1000000000),
 	])
 }
 
@@ -81,14 +83,21 @@ apart(left, right) if left > right + 1
 apart(left, right) if right > left + 1
 
 deny contains lib.reason("NOISE_TOO_SMALL", path, msg) if {
-	some pair in charged
+	min([charge.noiseMicro | some charge in input.charges]) < most_noise
+	some share in shares
+	some charge in input.charges
+	charge.noiseMicro < most_noise
+	charge.dataset in share.stage.datasets
 	some limit in input.contract.privacy
-	limit.dataset == pair.charge.dataset
-	pair.charge.noiseMicro < limit.minNoiseMicro
-	path := params(pair.stage, "epsilon")
+	limit.dataset == charge.dataset
+	charge.noiseMicro < limit.minNoiseMicro
+	path := params(share.stage, "epsilon")
 	msg := sprintf("a noise multiplier of %v planned, at least %v expected for data set %v", [
-		lib.decimal(pair.charge.noiseMicro, 1000000),
+		lib.decimal(charge.noiseMicro, 1000000),
 		lib.decimal(limit.minNoiseMicro, 1000000),
 		limit.dataset,
 	])
 }
+
+# The most noise that any data set asks for; a charge with as much needs no closer look.
+most_noise := max([limit.minNoiseMicro | some limit in input.contract.privacy])

@@ -30,8 +30,8 @@ shares := [{
 deny contains lib.reason("EPOCHS_EXCEEDED", path, msg) if {
 	some share in shares
 	some limit in input.contract.privacy
-	limit.dataset in share.stage.datasets
 	share.epochs > limit.maxEpochs
+	limit.dataset in share.stage.datasets
 	path := concat("", [share.stage.path, "/config/steps"])
 	msg := sprintf("%v epochs asked, at most %v granted for data set %v", [share.epochs, limit.maxEpochs, limit.dataset])
 }
@@ -39,8 +39,8 @@ deny contains lib.reason("EPOCHS_EXCEEDED", path, msg) if {
 deny contains lib.reason("SAMPLING_RATE_EXCEEDED", path, msg) if {
 	some share in shares
 	some limit in input.contract.privacy
-	limit.dataset in share.stage.datasets
 	share.sampling > limit.maxSamplingBillionths
+	limit.dataset in share.stage.datasets
 	path := concat("", [share.stage.path, "/config/batchSize"])
 	msg := sprintf("a share of %v of the units asked in a step, at most %v granted for data set %v", [
 		lib.decimal(share.sampling, 1000000000),
@@ -50,13 +50,15 @@ deny contains lib.reason("SAMPLING_RATE_EXCEEDED", path, msg) if {
 }
 
 deny contains lib.reason("SAMPLES_PER_UNIT_EXCEEDED", path, msg) if {
-	some pair in limited
-	pair.stage.samplesPerUnit > pair.limit.maxSamplesPerUnit
-	path := concat("", [pair.stage.path, "/config/samplesPerUnit"])
+	some stage in private_stages
+	some limit in input.contract.privacy
+	stage.samplesPerUnit > limit.maxSamplesPerUnit
+	limit.dataset in stage.datasets
+	path := concat("", [stage.path, "/config/samplesPerUnit"])
 	msg := sprintf("%v samples of a unit asked in a step, at most %v granted for data set %v", [
-		pair.stage.samplesPerUnit,
-		pair.limit.maxSamplesPerUnit,
-		pair.limit.dataset,
+		stage.samplesPerUnit,
+		limit.maxSamplesPerUnit,
+		limit.dataset,
 	])
 }
 
@@ -68,13 +70,15 @@ deny contains lib.reason("UNIT_GRADIENT_UNKNOWN", path, msg) if {
 }
 
 deny contains lib.reason("STEPS_EXCEEDED", path, msg) if {
-	some pair in limited
-	pair.stage.steps > pair.limit.maxSteps
-	path := concat("", [pair.stage.path, "/config/steps"])
+	some stage in private_stages
+	some limit in input.contract.privacy
+	stage.steps > limit.maxSteps
+	limit.dataset in stage.datasets
+	path := concat("", [stage.path, "/config/steps"])
 	msg := sprintf("%v steps asked, at most %v granted for data set %v", [
-		pair.stage.steps,
-		pair.limit.maxSteps,
-		pair.limit.dataset,
+		stage.steps,
+		limit.maxSteps,
+		limit.dataset,
 	])
 }
 

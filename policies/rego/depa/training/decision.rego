@@ -57,7 +57,7 @@ deny contains lib.reason("OTHER_CONTRACT", "/contract", msg) if {
 complete if {
 	data.depa.contract.complete
 	lib.is_digest(input.pipeline.digest)
-	lib.is_digest(input.pipeline.contract)
+	lib.is_text(input.pipeline.contract)
 	is_array(input.pipeline.stages)
 	count(input.pipeline.stages) > 0
 	every stage in input.pipeline.stages {
@@ -66,49 +66,56 @@ complete if {
 	lib.is_texts(input.pipeline.foreignTexts)
 	is_array(input.pipeline.inputs)
 	every file in input.pipeline.inputs {
-		is_string(file.id)
-		is_string(file.digest)
-		is_string(file.access)
+		file.id >= ""
+		file.id < []
+		file.digest >= ""
+		file.digest < []
+		file.access >= ""
+		file.access < []
 	}
 	is_array(input.charges)
 	every charge in input.charges {
-		is_string(charge.dataset)
-		is_string(charge.tdc)
-		every number in [
-			charge.microEpsilon, charge.deltaTrillionths,
-			charge.noiseMicro, charge.samplingBillionths, charge.steps,
-		] {
-			number >= 0
-			number <= 9007199254740991
-			floor(number) == number
-		}
+		charge.dataset >= ""
+		charge.dataset < []
+		charge.tdc >= ""
+		charge.tdc < []
+		charge.microEpsilon >= 0
+		charge.microEpsilon <= 9007199254740991
+		charge.deltaTrillionths >= 0
+		charge.deltaTrillionths <= 9007199254740991
+		charge.noiseMicro >= 0
+		charge.noiseMicro <= 9007199254740991
+		charge.samplingBillionths >= 0
+		charge.samplingBillionths <= 9007199254740991
+		charge.steps >= 0
+		charge.steps <= 9007199254740991
 	}
 	is_array(input.budgets)
 	every budget in input.budgets {
-		is_string(budget.dataset)
-		every number in [budget.tdcAfter, budget.overallAfter] {
-			number >= 0
-			number <= 9007199254740991
-			floor(number) == number
-		}
+		budget.dataset >= ""
+		budget.dataset < []
+		budget.tdcAfter >= 0
+		budget.tdcAfter <= 9007199254740991
+		budget.overallAfter >= 0
+		budget.overallAfter <= 9007199254740991
 	}
 }
 
 stage_complete(stage) if {
-	lib.is_text(stage.path)
 	stage.name == "DirectoryJoin"
+	lib.is_text(stage.path)
 	lib.is_texts(stage.datasets)
 }
 
 stage_complete(stage) if {
-	lib.is_text(stage.path)
 	stage.name == "TableJoin"
+	lib.is_text(stage.path)
 	data.depa.tables.complete
 }
 
 stage_complete(stage) if {
-	lib.is_text(stage.path)
 	stage.name == "Train_DL"
+	lib.is_text(stage.path)
 	lib.is_texts(stage.datasets)
 	lib.is_text(stage.model)
 	lib.is_whole(stage.parameters)
@@ -130,10 +137,10 @@ stage_complete(stage) if {
 
 # What cannot be judged is refused elsewhere, as what it is.
 stage_complete(stage) if {
-	lib.is_text(stage.path)
 	name := stage.name
-	lib.is_text(name)
 	not is_stage(name)
+	lib.is_text(name)
+	lib.is_text(stage.path)
 }
 
 privacy_complete(stage) if stage.isPrivate == false

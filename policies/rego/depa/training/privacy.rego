@@ -1,6 +1,8 @@
 # METADATA
 # title: What a pipeline may cost the people in the data
-# description: Each private stage is compared with the limits of each data set it reads, never with a mean or a minimum.
+# description: |
+#   Each private stage is compared with the limits of each data set it reads, never with a mean or a
+#   minimum. Numbers come before names in a rule: nearly always they end it.
 package depa.training
 
 import data.depa.lib
@@ -12,13 +14,6 @@ is_private_stage(stage) if stage.isPrivate == true
 states_privacy(stage) if is_object(stage.privacy)
 
 private_stages := [stage | some stage in training_stages; stage.isPrivate == true]
-
-# Every private stage with the limits of every data set that it reads.
-limited := [{"stage": stage, "asked": stage.privacy, "limit": limit} |
-	some stage in private_stages
-	some limit in input.contract.privacy
-	limit.dataset in stage.datasets
-]
 
 params(stage, field) := concat("", [stage.path, "/config/privacyParams/", field])
 
@@ -48,32 +43,37 @@ deny contains lib.reason("PRIVACY_NOT_POSITIVE", path, msg) if {
 }
 
 deny contains lib.reason("EPSILON_EXCEEDED", path, msg) if {
-	some pair in limited
-	pair.asked.microEpsilon > pair.limit.run.microEpsilon
-	path := params(pair.stage, "epsilon")
+	some stage in private_stages
+	some limit in input.contract.privacy
+	stage.privacy.microEpsilon > limit.run.microEpsilon
+	limit.dataset in stage.datasets
+	path := params(stage, "epsilon")
 	msg := sprintf("epsilon %v asked, at most %v granted for data set %v", [
-		lib.epsilon(pair.asked.microEpsilon),
-		lib.epsilon(pair.limit.run.microEpsilon),
-		pair.limit.dataset,
+		lib.epsilon(stage.privacy.microEpsilon),
+		lib.epsilon(limit.run.microEpsilon),
+		limit.dataset,
 	])
 }
 
 deny contains lib.reason("DELTA_EXCEEDED", path, msg) if {
-	some pair in limited
-	pair.asked.deltaTrillionths > pair.limit.run.deltaTrillionths
-	path := params(pair.stage, "delta")
+	some stage in private_stages
+	some limit in input.contract.privacy
+	stage.privacy.deltaTrillionths > limit.run.deltaTrillionths
+	limit.dataset in stage.datasets
+	path := params(stage, "delta")
 	msg := sprintf("delta %v asked, at most %v granted for data set %v", [
-		lib.delta(pair.asked.deltaTrillionths),
-		lib.delta(pair.limit.run.deltaTrillionths),
-		pair.limit.dataset,
+		lib.delta(stage.privacy.deltaTrillionths),
+		lib.delta(limit.run.deltaTrillionths),
+		limit.dataset,
 	])
 }
 
 deny contains lib.reason("DELTA_GRANTS_A_RECORD", path, msg) if {
 	some stage in private_stages
+	lib.grants_a_record(stage.privacy.deltaTrillionths, max([item.units | some item in input.contract.datasets]))
 	some item in input.contract.datasets
-	item.id in stage.datasets
 	lib.grants_a_record(stage.privacy.deltaTrillionths, item.units)
+	item.id in stage.datasets
 	path := params(stage, "delta")
 	msg := sprintf("delta %v asked, expected below 1/%v, one over the units of data set %v", [
 		lib.delta(stage.privacy.deltaTrillionths),
@@ -83,30 +83,36 @@ deny contains lib.reason("DELTA_GRANTS_A_RECORD", path, msg) if {
 }
 
 deny contains lib.reason("UNIT_MISMATCH", path, msg) if {
-	some pair in limited
-	pair.asked.unit != pair.limit.unit
-	path := params(pair.stage, "unit")
-	msg := sprintf("unit %v asked, expected %v for data set %v", [pair.asked.unit, pair.limit.unit, pair.limit.dataset])
+	some stage in private_stages
+	some limit in input.contract.privacy
+	stage.privacy.unit != limit.unit
+	limit.dataset in stage.datasets
+	path := params(stage, "unit")
+	msg := sprintf("unit %v asked, expected %v for data set %v", [stage.privacy.unit, limit.unit, limit.dataset])
 }
 
 deny contains lib.reason("ADJACENCY_MISMATCH", path, msg) if {
-	some pair in limited
-	pair.asked.adjacency != pair.limit.adjacency
-	path := params(pair.stage, "adjacency")
+	some stage in private_stages
+	some limit in input.contract.privacy
+	stage.privacy.adjacency != limit.adjacency
+	limit.dataset in stage.datasets
+	path := params(stage, "adjacency")
 	msg := sprintf("adjacency %v asked, expected %v for data set %v", [
-		pair.asked.adjacency,
-		pair.limit.adjacency,
-		pair.limit.dataset,
+		stage.privacy.adjacency,
+		limit.adjacency,
+		limit.dataset,
 	])
 }
 
 deny contains lib.reason("GRAD_NORM_EXCEEDED", path, msg) if {
-	some pair in limited
-	pair.asked.maxGradNormMicro > pair.limit.maxGradNormMicro
-	path := params(pair.stage, "maxGradNorm")
+	some stage in private_stages
+	some limit in input.contract.privacy
+	stage.privacy.maxGradNormMicro > limit.maxGradNormMicro
+	limit.dataset in stage.datasets
+	path := params(stage, "maxGradNorm")
 	msg := sprintf("clipping norm %v asked, at most %v granted for data set %v", [
-		lib.norm(pair.asked.maxGradNormMicro),
-		lib.norm(pair.limit.maxGradNormMicro),
-		pair.limit.dataset,
+		lib.norm(stage.privacy.maxGradNormMicro),
+		lib.norm(limit.maxGradNormMicro),
+		limit.dataset,
 	])
 }

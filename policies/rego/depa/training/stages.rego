@@ -60,12 +60,12 @@ deny contains lib.reason("STAGE_INPUT_DIFFERS", stage.path, msg) if {
 }
 
 deny contains lib.reason("DATASET_NOT_IN_CONTRACT", source_path, msg) if {
-	some id in source_ids - data.depa.contract.dataset_ids
-	msg := sprintf("expected data sets of the contract (%v), got %v", [lib.listing(data.depa.contract.dataset_ids), id])
+	some id in source_ids - data.depa.agreed.dataset_ids
+	msg := sprintf("expected data sets of the contract (%v), got %v", [lib.listing(data.depa.agreed.dataset_ids), id])
 }
 
 deny contains lib.reason("DATASET_NOT_USED", source_path, msg) if {
-	some id in data.depa.contract.dataset_ids - source_ids
+	some id in data.depa.agreed.dataset_ids - source_ids
 	msg := sprintf("expected all data sets of the contract, got them without %v", [id])
 }
 
@@ -84,7 +84,7 @@ deny contains lib.reason("JOIN_NOT_ALLOWED", source_path, msg) if {
 	joined
 	count(source_ids) > 1
 	some use in input.contract.dataUse
-	use.dataset in source_ids
 	use.join != true
+	use.dataset in source_ids
 	msg := sprintf("data set %v may not be joined with others, got a join of %v", [use.dataset, lib.listing(source_ids)])
 }

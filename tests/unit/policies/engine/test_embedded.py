@@ -6,12 +6,14 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from policies.bundle import Bundle, build, load_bundle
-from policies.engine import RegorusEngine, Verdict
+from policies.engine import RegorusEngine, Verdict, embedded
 from policies.errors import PolicyError
+from policies.wire.base import canonical_json
 from tests.unit.policies.good import case, document
 
 CODES = b'{"version":"1.0.0","codes":{}}'
@@ -155,3 +157,60 @@ if child == 0:
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def asked(facts: dict[str, Any], *, keep: bool, entrypoint: Any = "training") -> Verdict:
+    """Return a verdict on facts, with or without what the engine keeps about their terms."""
+    terms = canonical_json(facts["contract"])
+    shipped = load_bundle()
+    judging = canonical_json({"digest": shipped.digest, "version": shipped.version})
+    rest = canonical_json({name: value for name, value in facts.items() if name != "contract"})
+    text = b'{"bundle":' + judging + b',"contract":' + terms + b"," + rest[1:]
+    return RegorusEngine().evaluate(
+        shipped, entrypoint=entrypoint, document=text, terms=terms if keep else b""
+    )
+
+
+@pytest.mark.parametrize("entrypoint", ["contract", "training", "release"])
+@pytest.mark.parametrize(
+    "bent",
+    [
+        {},
+        {"purpose": "MARKETING"},
+        {"tdc": ""},
+        {"datasets": []},
+        {"privacy": None},
+        {"policy": {"id": "depa", "version": "9.9.9", "digest": "x", "partyRules": []}},
+    ],
+)
+def test_what_is_kept_about_terms_changes_no_answer(entrypoint: str, bent: dict[str, Any]) -> None:
+    facts = case(entrypoint)
+    facts["contract"] |= bent
+    alone = asked(facts, keep=False, entrypoint=entrypoint)
+    for _ in range(2):
+        assert asked(facts, keep=True, entrypoint=entrypoint) == alone
+
+
+def test_terms_are_told_apart_by_their_text_and_not_by_the_digest_that_they_claim() -> None:
+    good, bad = case("training"), case("training")
+    bad["contract"]["purpose"] = "MARKETING"
+    assert good["contract"]["digest"] == bad["contract"]["digest"]
+    for _ in range(2):
+        assert asked(good, keep=True).allow
+        assert not asked(bad, keep=True).allow
+
+
+def test_what_is_kept_about_terms_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "_MAX_VERDICTS", 5)
+    embedded._PREPARED.verdicts.clear()
+    for number in range(20):
+        facts = case("contract")
+        facts["contract"]["expiresAt"] += number
+        assert asked(facts, keep=True, entrypoint="contract").allow
+    assert len(embedded._PREPARED.verdicts) == 5
+
+
+def test_a_bundle_without_rules_about_terms_alone_is_asked_as_a_whole() -> None:
+    bundle = bundle_of(f"decision := {ALLOW} if not input.prepared")
+    text = b'{"contract":{}}'
+    assert RegorusEngine().evaluate(bundle, entrypoint="contract", document=text, terms=b"{}").allow

@@ -88,4 +88,5 @@ def test_a_provider_sees_the_facts_of_each_question_and_which_it_is(entrypoint: 
     assert check.is_valid(facts | {"question": entrypoint})
     assert not check.is_valid(facts)
     assert not check.is_valid(facts | {"question": "attest"})
-    assert set(places(input_schema(entrypoint))) < set(places(schema))
+    seen = {place for place in places(input_schema(entrypoint)) if place[:1] != ("prepared",)}
+    assert seen < set(places(schema))

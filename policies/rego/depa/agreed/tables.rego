@@ -1,7 +1,7 @@
 # METADATA
 # title: Where there are tables
 # description: Their schemas and terms are judged by depa.terms; without any, none of its rules is evaluated.
-package depa.contract
+package depa.agreed
 
 lends_tables if count([item.table | some item in input.contract.datasets]) > 0
 

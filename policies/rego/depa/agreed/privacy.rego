@@ -1,7 +1,7 @@
 # METADATA
 # title: Privacy limits that mean something
 # description: Positive, nested, below one over n, in a unit and an adjacency that the clean room can account for.
-package depa.contract
+package depa.agreed
 
 import data.depa.lib
 

@@ -3,7 +3,7 @@
 # description: |
 #   Lists that grant something name something. A provider may add rules to those that all agreed
 #   to; each set of rules has its own name, and its text is pinned.
-package depa.contract
+package depa.agreed
 
 import data.depa.lib
 

@@ -1,7 +1,7 @@
 # METADATA
 # title: What is lent
 # description: Every file is pinned by digest and opened by a named key; every data set has an owner and limits.
-package depa.contract
+package depa.agreed
 
 import data.depa.lib
 
