@@ -112,7 +112,8 @@ def test_a_pipeline_over_its_epsilon_is_denied_with_code_place_and_numbers(playe
         for entry in played.log.of("pipeline-decision")
         if entry.document["entrypoint"] == "training" and not entry.document["allow"]
     ]
-    assert "EPSILON_EXCEEDED" in denied.document["codes"]
+    marks = {(mark["code"], mark["path"]) for mark in denied.document["reasons"]}
+    assert ("EPSILON_EXCEEDED", "/pipeline/1/config/privacyParams/epsilon") in marks
     assert not _of_run(played.log.of("approval"), denied.document["run"])
     assert "EPSILON_EXCEEDED at /pipeline/1/config/privacyParams/epsilon" in played.told
     assert "epsilon 8.5 asked, at most 8 granted" in played.told

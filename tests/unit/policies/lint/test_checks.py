@@ -114,11 +114,10 @@ def test_an_undefined_name_fails_the_tests() -> None:
 
 
 def test_bound_arguments_and_named_rules_may_be_negated() -> None:
-    reason = 'lib.reason("UNIT_UNKNOWN", "", "x")'
-    body = "{\n\tunit := input.contract.purpose\n\tnot is_unit(unit)\n\tnot complete\n}\n"
-    head = HEAD.replace("depa.contract", "depa.agreed")
-    path = "depa/agreed/planted.rego"
-    assert planted(f"{head}deny contains {reason} if {body}", path=path) == set()
+    reason = 'lib.reason("CONTRACT_EXPIRED", "", "x")'
+    named = 'is_known(purpose) if purpose == "TRAINING"\n\n'
+    body = "{\n\tpurpose := input.contract.purpose\n\tnot is_known(purpose)\n\tnot complete\n}\n"
+    assert planted(f"{HEAD}{named}deny contains {reason} if {body}") == set()
 
 
 def test_text_that_is_not_utf8_is_found() -> None:
