@@ -57,6 +57,7 @@ class Prepared(Wire):
     complete: bool
     deny: tuple[PreparedReason, ...]
     warn: tuple[PreparedReason, ...]
+    tables: bool
 
 
 _WITH_TERMS: Final = frozenset({"contract", "training", "release"})

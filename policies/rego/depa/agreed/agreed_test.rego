@@ -20,11 +20,11 @@ decide(facts) := decision if {
 purpose := [{"op": "replace", "path": "/contract/purpose", "value": "MARKETING"}]
 
 test_good_terms_need_neither_clock_nor_signatures if {
-	verdict([]) == {"complete": true, "deny": set(), "warn": set()}
+	verdict([]) == {"complete": true, "deny": set(), "warn": set(), "tables": false}
 }
 
 test_terms_that_lack_a_field_are_not_judged if {
-	verdict([{"op": "remove", "path": "/contract/tdc"}]) == {"complete": false, "deny": [], "warn": []}
+	verdict([{"op": "remove", "path": "/contract/tdc"}]) == {"complete": false, "deny": [], "warn": [], "tables": false}
 }
 
 test_a_verdict_from_before_is_taken_as_it_is if {
@@ -34,12 +34,18 @@ test_a_verdict_from_before_is_taken_as_it_is if {
 		"complete": found.complete,
 		"deny": [reason | some reason in found.deny],
 		"warn": [],
+		"tables": found.tables,
 	}})
 	decide(prepared) == decide(facts)
 	decide(facts).allow == false
 }
 
 test_terms_that_lacked_a_field_before_are_not_judged_now if {
-	facts := object.union(data.depa.examples.contract, {"prepared": {"complete": false, "deny": [], "warn": []}})
+	facts := object.union(data.depa.examples.contract, {"prepared": {
+		"complete": false,
+		"deny": [],
+		"warn": [],
+		"tables": false,
+	}})
 	{reason.code | some reason in decide(facts).reasons} == {"FACTS_INCOMPLETE"}
 }

@@ -3,6 +3,8 @@
 # description: Their schemas and terms are judged by depa.terms; without any, none of its rules is evaluated.
 package depa.agreed
 
+default lends_tables := false
+
 lends_tables if count([item.table | some item in input.contract.datasets]) > 0
 
 lends_tables if count([use.table | some use in input.contract.dataUse]) > 0

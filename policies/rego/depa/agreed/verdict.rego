@@ -7,10 +7,10 @@ package depa.agreed
 
 import data.depa.lib
 
-verdict := {"complete": true, "deny": deny, "warn": warn} if complete
+verdict := {"complete": true, "deny": deny, "warn": warn, "tables": lends_tables} if complete
 
 # Terms that lack a field are not judged: no rule meets a value of a type that it does not expect.
-verdict := {"complete": false, "deny": [], "warn": []} if not complete
+verdict := {"complete": false, "deny": [], "warn": [], "tables": false} if not complete
 
 deny contains mismatch if {
 	some mismatch in data.depa.lib.policy_mismatch

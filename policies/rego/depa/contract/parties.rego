@@ -7,6 +7,8 @@ package depa.contract
 
 import data.depa.lib
 
+latest := max([signature.signedAt | some signature in input.signatures])
+
 signers := {signature.signer | some signature in input.signatures}
 
 deny contains lib.reason("SIGNATURE_MISSING", path, msg) if {
@@ -32,6 +34,7 @@ deny contains lib.reason("SIGNATURE_OF_STRANGER", "", msg) if {
 }
 
 deny contains lib.reason("SIGNATURE_TIME", "", msg) if {
+	latest > input.now + skew
 	some signature in input.signatures
 	signature.signedAt > input.now + skew
 	msg := sprintf("%v signed at %v, expected not after %v", [
@@ -42,6 +45,7 @@ deny contains lib.reason("SIGNATURE_TIME", "", msg) if {
 }
 
 deny contains lib.reason("SIGNATURE_TIME", "", msg) if {
+	latest >= input.contract.expiresAt
 	some signature in input.signatures
 	signature.signedAt >= input.contract.expiresAt
 	msg := sprintf("%v signed at %v, expected before the expiry at %v", [

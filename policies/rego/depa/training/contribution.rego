@@ -27,59 +27,11 @@ shares := [{
 	units > 0
 ]
 
-deny contains lib.reason("EPOCHS_EXCEEDED", path, msg) if {
-	some share in shares
-	some limit in input.contract.privacy
-	share.epochs > limit.maxEpochs
-	limit.dataset in share.stage.datasets
-	path := concat("", [share.stage.path, "/config/steps"])
-	msg := sprintf("%v epochs asked, at most %v granted for data set %v", [share.epochs, limit.maxEpochs, limit.dataset])
-}
-
-deny contains lib.reason("SAMPLING_RATE_EXCEEDED", path, msg) if {
-	some share in shares
-	some limit in input.contract.privacy
-	share.sampling > limit.maxSamplingBillionths
-	limit.dataset in share.stage.datasets
-	path := concat("", [share.stage.path, "/config/batchSize"])
-	msg := sprintf("a share of %v of the units asked in a step, at most %v granted for data set %v", [
-		lib.decimal(share.sampling, 1000000000),
-		lib.decimal(limit.maxSamplingBillionths, 1000000000),
-		limit.dataset,
-	])
-}
-
-deny contains lib.reason("SAMPLES_PER_UNIT_EXCEEDED", path, msg) if {
-	some stage in private_stages
-	some limit in input.contract.privacy
-	stage.samplesPerUnit > limit.maxSamplesPerUnit
-	limit.dataset in stage.datasets
-	path := concat("", [stage.path, "/config/samplesPerUnit"])
-	msg := sprintf("%v samples of a unit asked in a step, at most %v granted for data set %v", [
-		stage.samplesPerUnit,
-		limit.maxSamplesPerUnit,
-		limit.dataset,
-	])
-}
-
 deny contains lib.reason("UNIT_GRADIENT_UNKNOWN", path, msg) if {
 	some stage in private_stages
 	stage.unitGradient != "mean"
 	path := concat("", [stage.path, "/config/samplesPerUnit"])
 	msg := sprintf("expected the mean of a unit's gradients to be clipped, got %v", [stage.unitGradient])
-}
-
-deny contains lib.reason("STEPS_EXCEEDED", path, msg) if {
-	some stage in private_stages
-	some limit in input.contract.privacy
-	stage.steps > limit.maxSteps
-	limit.dataset in stage.datasets
-	path := concat("", [stage.path, "/config/steps"])
-	msg := sprintf("%v steps asked, at most %v granted for data set %v", [
-		stage.steps,
-		limit.maxSteps,
-		limit.dataset,
-	])
 }
 
 deny contains lib.reason("BATCH_TOO_LARGE", path, msg) if {

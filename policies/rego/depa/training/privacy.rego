@@ -1,8 +1,6 @@
 # METADATA
 # title: What a pipeline may cost the people in the data
-# description: |
-#   Each private stage is compared with the limits of each data set it reads, never with a mean or a
-#   minimum. Numbers come before names in a rule: nearly always they end it.
+# description: What a private stage has to state, and whether it is within the limits of the data sets.
 package depa.training
 
 import data.depa.lib
@@ -14,6 +12,32 @@ is_private_stage(stage) if stage.isPrivate == true
 states_privacy(stage) if is_object(stage.privacy)
 
 private_stages := [stage | some stage in training_stages; stage.isPrivate == true]
+
+# Within the limits of every data set of the contract, and so of those that are read.
+within_limits if {
+	every stage in private_stages {
+		every limit in input.contract.privacy {
+			stage.privacy.microEpsilon <= limit.run.microEpsilon
+			stage.privacy.deltaTrillionths <= limit.run.deltaTrillionths
+			stage.privacy.maxGradNormMicro <= limit.maxGradNormMicro
+			stage.privacy.unit == limit.unit
+			stage.privacy.adjacency == limit.adjacency
+			stage.steps <= limit.maxSteps
+			stage.samplesPerUnit <= limit.maxSamplesPerUnit
+		}
+	}
+	every share in shares {
+		every limit in input.contract.privacy {
+			share.epochs <= limit.maxEpochs
+			share.sampling <= limit.maxSamplingBillionths
+		}
+	}
+}
+
+deny contains found if {
+	not within_limits
+	some found in data.depa.limits.deny
+}
 
 params(stage, field) := concat("", [stage.path, "/config/privacyParams/", field])
 
@@ -42,32 +66,6 @@ deny contains lib.reason("PRIVACY_NOT_POSITIVE", path, msg) if {
 	msg := sprintf("expected %v above zero, got none", [name])
 }
 
-deny contains lib.reason("EPSILON_EXCEEDED", path, msg) if {
-	some stage in private_stages
-	some limit in input.contract.privacy
-	stage.privacy.microEpsilon > limit.run.microEpsilon
-	limit.dataset in stage.datasets
-	path := params(stage, "epsilon")
-	msg := sprintf("epsilon %v asked, at most %v granted for data set %v", [
-		lib.epsilon(stage.privacy.microEpsilon),
-		lib.epsilon(limit.run.microEpsilon),
-		limit.dataset,
-	])
-}
-
-deny contains lib.reason("DELTA_EXCEEDED", path, msg) if {
-	some stage in private_stages
-	some limit in input.contract.privacy
-	stage.privacy.deltaTrillionths > limit.run.deltaTrillionths
-	limit.dataset in stage.datasets
-	path := params(stage, "delta")
-	msg := sprintf("delta %v asked, at most %v granted for data set %v", [
-		lib.delta(stage.privacy.deltaTrillionths),
-		lib.delta(limit.run.deltaTrillionths),
-		limit.dataset,
-	])
-}
-
 deny contains lib.reason("DELTA_GRANTS_A_RECORD", path, msg) if {
 	some stage in private_stages
 	lib.grants_a_record(stage.privacy.deltaTrillionths, max([item.units | some item in input.contract.datasets]))
@@ -79,40 +77,5 @@ deny contains lib.reason("DELTA_GRANTS_A_RECORD", path, msg) if {
 		lib.delta(stage.privacy.deltaTrillionths),
 		item.units,
 		item.id,
-	])
-}
-
-deny contains lib.reason("UNIT_MISMATCH", path, msg) if {
-	some stage in private_stages
-	some limit in input.contract.privacy
-	stage.privacy.unit != limit.unit
-	limit.dataset in stage.datasets
-	path := params(stage, "unit")
-	msg := sprintf("unit %v asked, expected %v for data set %v", [stage.privacy.unit, limit.unit, limit.dataset])
-}
-
-deny contains lib.reason("ADJACENCY_MISMATCH", path, msg) if {
-	some stage in private_stages
-	some limit in input.contract.privacy
-	stage.privacy.adjacency != limit.adjacency
-	limit.dataset in stage.datasets
-	path := params(stage, "adjacency")
-	msg := sprintf("adjacency %v asked, expected %v for data set %v", [
-		stage.privacy.adjacency,
-		limit.adjacency,
-		limit.dataset,
-	])
-}
-
-deny contains lib.reason("GRAD_NORM_EXCEEDED", path, msg) if {
-	some stage in private_stages
-	some limit in input.contract.privacy
-	stage.privacy.maxGradNormMicro > limit.maxGradNormMicro
-	limit.dataset in stage.datasets
-	path := params(stage, "maxGradNorm")
-	msg := sprintf("clipping norm %v asked, at most %v granted for data set %v", [
-		lib.norm(stage.privacy.maxGradNormMicro),
-		lib.norm(limit.maxGradNormMicro),
-		limit.dataset,
 	])
 }

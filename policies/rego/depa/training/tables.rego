@@ -15,6 +15,7 @@ deny contains found if {
 }
 
 deny contains lib.reason("TABLE_STAGE_MISSING", stage.path, msg) if {
+	data.depa.contract.agreed.tables == true
 	not joins_tables
 	some stage in input.pipeline.stages
 	some id in contract_tables
