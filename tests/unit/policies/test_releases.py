@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,14 @@ def test_a_release_is_the_same_bytes_each_time_it_is_packed() -> None:
 
 def test_a_folder_that_is_not_there_holds_no_release(tmp_path: Path) -> None:
     assert read_releases(tmp_path / "none") == {}
+
+
+def test_the_shipped_text_is_kept_as_the_release_of_its_version() -> None:
+    shipped = load_bundle()
+    with as_file(files("policies") / "releases") as folder:
+        kept = {bundle.version: bundle for bundle in read_releases(folder).values()}
+    # Rules that were released never change: raise the version in codes.json and lib/policy.rego.
+    assert kept[shipped.version] == shipped
 
 
 def test_the_shipped_text_is_always_among_the_released() -> None:

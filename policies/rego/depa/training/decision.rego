@@ -115,22 +115,28 @@ stage_complete(stage) if {
 
 stage_complete(stage) if {
 	stage.name == "Train_DL"
-	lib.is_text(stage.path)
+	stage.path > ""
+	stage.path < []
 	lib.is_texts(stage.datasets)
-	lib.is_text(stage.model)
+	stage.model > ""
+	stage.model < []
 	lib.is_whole(stage.parameters)
 	lib.is_texts(stage.baseWeights)
 	lib.is_texts(stage.batchCoupled)
 	lib.is_whole(stage.steps)
 	lib.is_whole(stage.batchUnits)
 	lib.is_whole(stage.samplesPerUnit)
-	lib.is_text(stage.unitGradient)
+	stage.unitGradient > ""
+	stage.unitGradient < []
 	lib.is_texts(stage.losses)
-	lib.is_text(stage.output)
+	stage.output > ""
+	stage.output < []
 	is_array(stage.metrics)
 	every metric in stage.metrics {
-		lib.is_text(metric.name)
-		lib.is_text(metric.on)
+		metric.name > ""
+		metric.name < []
+		metric.on > ""
+		metric.on < []
 	}
 	privacy_complete(stage)
 }
@@ -140,7 +146,8 @@ stage_complete(stage) if {
 	name := stage.name
 	not is_stage(name)
 	lib.is_text(name)
-	lib.is_text(stage.path)
+	stage.path > ""
+	stage.path < []
 }
 
 privacy_complete(stage) if stage.isPrivate == false
@@ -154,6 +161,8 @@ privacy_complete(stage) if {
 	stage.isPrivate == true
 	lib.is_spend(stage.privacy)
 	lib.is_whole(stage.privacy.maxGradNormMicro)
-	lib.is_text(stage.privacy.unit)
-	lib.is_text(stage.privacy.adjacency)
+	stage.privacy.unit > ""
+	stage.privacy.unit < []
+	stage.privacy.adjacency > ""
+	stage.privacy.adjacency < []
 }
