@@ -24,7 +24,7 @@ from typing import NoReturn
 from clients.api.answers import Released
 from clients.api.errors import ClientError, NetworkError
 from clients.api.release import verify_release
-from clients.api.service import RoomClient
+from clients.api.room import RoomClient
 from clients.api.transport import RunToken
 from ledger.errors import LedgerError
 from policies.agreement import Agreement

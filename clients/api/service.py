@@ -1,4 +1,4 @@
-"""Clients of the contract service: a party's, and a clean room's.
+"""The contract service's client of a party.
 
 The service is not believed. Documents are compared with their digests, receipts with the log's
 keys, and those with the one root whose fingerprint the caller knows.
@@ -10,11 +10,6 @@ import base64
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import TypeVar
-
-import httpx2
-from pydantic import ValidationError
 
 from clients.api.answers import (
     BudgetList,
@@ -23,16 +18,11 @@ from clients.api.answers import (
     ContractState,
     ContractStatus,
     DecisionAnswer,
-    NonceAnswer,
     PartyList,
     PolicyAnswer,
     PolicyList,
     PolicyQuestion,
     Registered,
-    Released,
-    ReleaseRequest,
-    ReportAccepted,
-    ReportRequest,
     RevocationRequest,
     RulesTaken,
     RunAccess,
@@ -41,7 +31,8 @@ from clients.api.answers import (
     StatementList,
 )
 from clients.api.errors import UntrustedAnswerError
-from clients.api.transport import RunToken, Transport
+from clients.api.reading import read_answer
+from clients.api.transport import Transport
 from ledger.errors import LedgerError
 from ledger.receipt import verify_receipt
 from ledger.statement import parse_statement, verify_statement
@@ -49,15 +40,14 @@ from ledger.trust import TrustedLog
 from policies.bundle import Bundle, parse
 from policies.errors import DocumentError, PolicyMismatchError
 from policies.masking import marks
-from policies.wire.base import Wire, sha256
+from policies.wire.base import sha256
 from policies.wire.contract import Contract, contract_urn
 from policies.wire.decision import DecisionRecord
 from policies.wire.pipeline import Pipeline
-from policies.wire.run import Progress, Revocation, RunReport, RunState
+from policies.wire.run import Revocation, RunState
 
 _COSE = "application/cose"
 _TEXT = "text/plain"
-W = TypeVar("W", bound=Wire)
 
 
 class ServiceClient:
@@ -101,7 +91,7 @@ class ServiceClient:
     def propose(self, contract: Contract) -> ContractRegistered:
         """Propose a contract as its consumer."""
         answer = self._transport.post("/contracts", contract.canonical())
-        return _read(answer, ContractRegistered)
+        return read_answer(answer, ContractRegistered)
 
     def sign(self, digest: str, statement: bytes) -> ContractRegistered:
         """Register a party's signature and return where it is, its receipt verified.
@@ -110,7 +100,7 @@ class ServiceClient:
             UntrustedAnswerError: if the receipt does not verify.
         """
         path = f"/contracts/{digest}/signatures"
-        answer = _read(
+        answer = read_answer(
             self._transport.post(path, statement, content_type=_COSE), ContractRegistered
         )
         mine = parse_statement(statement)
@@ -136,7 +126,7 @@ class ServiceClient:
         request = RevocationRequest(
             document=document, statement=base64.b64encode(statement).decode()
         )
-        answer = _read(
+        answer = read_answer(
             self._transport.post(f"/contracts/{digest}/revocations", request.canonical()),
             ContractRegistered,
         )
@@ -148,11 +138,11 @@ class ServiceClient:
     ) -> ContractList:
         """Return the contracts that the caller is a party of."""
         params = _given(party=party, state=state)
-        return _read(self._transport.get("/contracts", params=params), ContractList)
+        return read_answer(self._transport.get("/contracts", params=params), ContractList)
 
     def contract_status(self, digest: str) -> ContractStatus:
         """Return how far a contract is, and who is missing."""
-        return _read(self._transport.get(f"/contracts/{digest}"), ContractStatus)
+        return read_answer(self._transport.get(f"/contracts/{digest}"), ContractStatus)
 
     def contract(self, digest: str) -> Contract:
         """Return a contract, compared with its digest.
@@ -175,7 +165,7 @@ class ServiceClient:
         Raises:
             UntrustedAnswerError: if the service has taken in something else.
         """
-        answer = _read(
+        answer = read_answer(
             self._transport.post("/policy/modules", text, content_type=_TEXT), RulesTaken
         )
         if answer.digest != sha256(text):
@@ -199,7 +189,7 @@ class ServiceClient:
         Raises:
             RefusedError: if the policy denies, with every reason.
         """
-        status = _read(self._transport.post("/runs", pipeline.canonical()), RunStatus)
+        status = read_answer(self._transport.post("/runs", pipeline.canonical()), RunStatus)
         if status.pipeline != pipeline.digest():
             raise UntrustedAnswerError("pipeline", expected=pipeline.digest(), got=status.pipeline)
         return status
@@ -207,23 +197,23 @@ class ServiceClient:
     def runs(self, *, contract: str | None = None, state: RunState | None = None) -> RunList:
         """Return the runs under the caller's contracts, newest first."""
         params = _given(contract=contract, state=state)
-        return _read(self._transport.get("/runs", params=params), RunList)
+        return read_answer(self._transport.get("/runs", params=params), RunList)
 
     def run(self, run: str) -> RunStatus:
         """Return how far a run is."""
-        return _read(self._transport.get(f"/runs/{run}"), RunStatus)
+        return read_answer(self._transport.get(f"/runs/{run}"), RunStatus)
 
     def access(self, run: str) -> RunAccess:
         """Return a capability for the clean room of a run."""
-        return _read(self._transport.post(f"/runs/{run}/access"), RunAccess)
+        return read_answer(self._transport.post(f"/runs/{run}/access"), RunAccess)
 
     def abandon(self, run: str) -> RunStatus:
         """Give up a run."""
-        return _read(self._transport.post(f"/runs/{run}/abandon"), RunStatus)
+        return read_answer(self._transport.post(f"/runs/{run}/abandon"), RunStatus)
 
     def policies(self) -> PolicyList:
         """Return the policies that contracts may name."""
-        return _read(self._transport.get("/policy/bundles"), PolicyList)
+        return read_answer(self._transport.get("/policy/bundles"), PolicyList)
 
     def policy_bundle(self, digest: str) -> Bundle:
         """Return a policy, its digest computed from its text.
@@ -251,7 +241,7 @@ class ServiceClient:
             contract=contract if isinstance(contract, str) else contract.to_json(),
             pipeline=None if pipeline is None else pipeline.to_json(),
         )
-        answer = _read(
+        answer = read_answer(
             self._transport.post("/policy/check", json.dumps(question.to_json()).encode()),
             PolicyAnswer,
         )
@@ -268,7 +258,7 @@ class ServiceClient:
         Raises:
             UntrustedAnswerError: if record, statement, receipt and reasons are not of one decision.
         """
-        answer = _read(self._transport.get(f"/decisions/{decision_id}"), DecisionAnswer)
+        answer = read_answer(self._transport.get(f"/decisions/{decision_id}"), DecisionAnswer)
         record = answer.record
         path = f"/entries/{answer.registered.entry_id}/statement"
         try:
@@ -292,11 +282,11 @@ class ServiceClient:
 
     def budget(self, dataset_digest: str) -> BudgetList:
         """Return what has been spent of a data set."""
-        return _read(self._transport.get(f"/datasets/{dataset_digest}/budget"), BudgetList)
+        return read_answer(self._transport.get(f"/datasets/{dataset_digest}/budget"), BudgetList)
 
     def parties(self) -> PartyList:
         """Return the parties that the caller shares a contract with."""
-        return _read(self._transport.get("/parties"), PartyList)
+        return read_answer(self._transport.get("/parties"), PartyList)
 
     def statements(
         self,
@@ -308,7 +298,7 @@ class ServiceClient:
     ) -> StatementList:
         """Search statements, oldest first."""
         params = _given(subject=subject, kind=kind, issuer=issuer, start=str(start))
-        return _read(self._transport.get("/entries", params=params), StatementList)
+        return read_answer(self._transport.get("/entries", params=params), StatementList)
 
     def close(self) -> None:
         """Close the connections."""
@@ -327,76 +317,6 @@ class ServiceClient:
             raise UntrustedAnswerError(
                 "entry id", expected=f"index {claims.leaf_index}", got=entry.entry_id
             )
-
-
-class RoomClient:
-    """What a clean room can do for its own run.
-
-    What it is given is proven by the clean room's gate, not here.
-
-    Args:
-        url: The service.
-        credential: The capability of the run.
-        ca_file: PEM of the authority of the service's TLS certificate.
-        http: A configured client, such as an ASGI test client.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        credential: RunToken,
-        ca_file: Path | None = None,
-        http: httpx2.Client | None = None,
-    ) -> None:
-        self._transport = Transport(url, credential=credential, ca_file=ca_file, http=http)
-
-    def bundle(self, run: str) -> bytes:
-        """Return the offline bundle of the run's contract; the caller MUST verify it."""
-        return self._transport.get(f"/runs/{run}/bundle")
-
-    def status(self, run: str) -> RunStatus:
-        """Return how far the run is."""
-        return _read(self._transport.get(f"/runs/{run}"), RunStatus)
-
-    def nonce(self, run: str) -> NonceAnswer:
-        """Return a challenge for the attested runtime data."""
-        return _read(self._transport.post(f"/runs/{run}/nonce"), NonceAnswer)
-
-    def release(self, run: str, *, token: str) -> Released:
-        """Ask for the keys of the run.
-
-        Raises:
-            RefusedError: if evidence or policy say no.
-        """
-        body = ReleaseRequest(token=token).canonical()
-        return _read(self._transport.post(f"/runs/{run}/release", body), Released)
-
-    def progress(self, run: str, progress: Progress) -> RunStatus:
-        """Tell how far training is."""
-        answer = self._transport.post(f"/runs/{run}/progress", progress.canonical())
-        return _read(answer, RunStatus)
-
-    def report(self, run: str, document: RunReport, statement: bytes) -> ReportAccepted:
-        """Report what was done."""
-        request = ReportRequest(document=document, statement=base64.b64encode(statement).decode())
-        answer = self._transport.post(f"/runs/{run}/report", request.canonical())
-        return _read(answer, ReportAccepted)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._transport.close()
-
-
-def _read(data: bytes, model: type[W]) -> W:
-    try:
-        return model.model_validate_json(data, by_name=False, by_alias=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        at = "/".join(map(str, first["loc"]))
-        raise UntrustedAnswerError(
-            f"{model.__name__}/{at}", expected="another form", got=first["msg"]
-        ) from None
 
 
 def _untrusted(what: str, error: Exception) -> UntrustedAnswerError:

@@ -25,7 +25,8 @@ from fastapi.testclient import TestClient
 
 from clients.api.answers import ContractRegistered, Released, RunStatus
 from clients.api.errors import NetworkError, ProblemDocument, service_error
-from clients.api.service import RoomClient, ServiceClient
+from clients.api.room import RoomClient
+from clients.api.service import ServiceClient
 from clients.api.transport import PartyCredential, RunToken, Transport
 from contract_service import logs
 from contract_service.app import create_app
