@@ -14,9 +14,9 @@ from policies.bundle import load_bundle
 from policies.lint import read_folder
 from tests.party import module
 from tests.record import NOW, Record, refused
+from tests.unit.policies.test_impact import EXHAUSTED, PAIRS
 
 BUDGET = "depa/training/budget.rego"
-EXHAUSTED = "budget.tdcAfter > limit.total.microEpsilon"
 
 
 class Case:
@@ -100,7 +100,7 @@ def test_the_same_rules_change_nothing(case: Case) -> None:
 def test_weaker_rules_end_with_the_decisions_that_they_would_allow(
     case: Case, tmp_path: Path
 ) -> None:
-    weaker = rules(tmp_path, EXHAUSTED, "budget.tdcAfter > 99 * limit.total.microEpsilon")
+    weaker = rules(tmp_path, EXHAUSTED, f"{PAIRS}budget.tdcAfter > 99 * limit.total.microEpsilon")
     version = load_bundle().version
     code, answer, problem = case.depa("diff", version, weaker, "--replay", case.file)
     assert code == 4
@@ -110,7 +110,7 @@ def test_weaker_rules_end_with_the_decisions_that_they_would_allow(
 
 
 def test_stricter_rules_are_reported_by_code(case: Case, tmp_path: Path) -> None:
-    stricter = rules(tmp_path, EXHAUSTED, "budget.tdcAfter > 1")
+    stricter = rules(tmp_path, EXHAUSTED, f"{PAIRS}budget.tdcAfter > 1")
     version = load_bundle().version
     code, answer, problem = case.depa("diff", version, stricter, "--replay", case.file)
     assert (code, problem) == (0, None)
