@@ -22,8 +22,8 @@ KINDS: Final = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
 )
-_MAX_GRAM: Final = 4096
-"""Output positions up to which a matrix of all pairs of them is worth a thought."""
+_MAX_COLUMNS: Final = 16 * 1024 * 1024
+"""Numbers that unfolding a batch may take (64 MB)."""
 
 
 def is_known(module: nn.Module) -> bool:
@@ -40,10 +40,16 @@ def strategies(module: Convolution, call: Call) -> tuple[Dense | Ghost, ...]:
     elif module.transposed or module.groups > 1:
         return (_ONE_BY_ONE,)
     else:
-        found = [_ONE_BY_ONE, _UNFOLDED]
+        found = [_ONE_BY_ONE]
     positions = math.prod(call.output_gradient.shape[2:])
-    if call.output_gradient.dtype is torch.float32 and positions <= _MAX_GRAM:
-        found.append(_GHOST)
+    columns = len(call.inputs) * call.inputs.shape[1] * math.prod(module.kernel_size) * positions
+    if columns <= _MAX_COLUMNS:
+        if not _is_pointwise(module):
+            found.append(_UNFOLDED)
+        # The pairs of positions take no more memory than the gradients that they save.
+        exact = call.output_gradient.dtype is torch.float32
+        if exact and positions**2 <= module.weight.numel():
+            found.append(_GHOST)
     return tuple(found)
 
 

@@ -9,9 +9,6 @@ from torch import Tensor, nn
 
 from trainer.privacy.layers.rule import ROUNDING, Call, Dense, Ghost, Gradients
 
-_MAX_GRAM: Final = 4096
-"""Positions up to which a matrix of all pairs of them is worth a thought."""
-
 
 def is_known_embedding(module: nn.Module) -> bool:
     """Tell whether these rules compute the gradient of an embedding exactly."""
@@ -22,18 +19,21 @@ def is_known_embedding(module: nn.Module) -> bool:
 
 def linear_strategies(module: nn.Linear, call: Call) -> tuple[Dense | Ghost, ...]:
     """Return the ways to get at the gradients of a linear layer."""
-    del module
     positions = _sequence(call.inputs).shape[1]
     exact = call.output_gradient.dtype is torch.float32
-    return (_LINEAR, _LINEAR_GHOST) if exact and positions <= _MAX_GRAM else (_LINEAR,)
+    return (_LINEAR, _LINEAR_GHOST) if exact and _pays(module, positions) else (_LINEAR,)
 
 
 def embedding_strategies(module: nn.Embedding, call: Call) -> tuple[Dense | Ghost, ...]:
     """Return the ways to get at the gradients of an embedding."""
-    del module
     positions = call.inputs.flatten(1).shape[1]
     exact = call.output_gradient.dtype is torch.float32
-    return (_EMBEDDING, _EMBEDDING_GHOST) if exact and positions <= _MAX_GRAM else (_EMBEDDING,)
+    return (_EMBEDDING, _EMBEDDING_GHOST) if exact and _pays(module, positions) else (_EMBEDDING,)
+
+
+def _pays(module: nn.Linear | nn.Embedding, positions: int) -> bool:
+    """Tell whether pairs of positions take no more memory than the gradients that they save."""
+    return positions**2 <= module.weight.numel()
 
 
 def _sequence(values: Tensor) -> Tensor:
