@@ -29,6 +29,7 @@ from clients.cli.main import NOUNS  # noqa: E402
 from clients.cli.settings import KNOWN, environment_name  # noqa: E402
 from contract_service.settings import Settings  # noqa: E402
 from docs.accounting import accounting_page  # noqa: E402
+from docs.engine import engine_page  # noqa: E402
 from docs.markdown import page, table  # noqa: E402
 from docs.policy import policy_page  # noqa: E402
 from ledger.errors import LedgerError  # noqa: E402
@@ -49,6 +50,7 @@ def pages() -> dict[str, str]:
         "accounting.md": accounting_page(),
         "cli.md": _cli(),
         "contract.md": _contract(),
+        "engine.md": engine_page(),
         "errors.md": _errors(),
         "pipeline.md": _pipeline(),
         "policy.md": policy_page(),

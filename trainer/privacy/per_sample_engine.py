@@ -25,9 +25,9 @@ from trainer.privacy.layers.rule import Call, Ghost
 from trainer.privacy.probe import check_apart, quickest
 from trainer.privacy.recording import Recording, Rows, Way, calls_alike
 
-_MAX_FLOATS: Final = 64 * 1024 * 1024
+MAX_FLOATS: Final = 64 * 1024 * 1024
 """Per-sample gradients held at a time (256 MB)."""
-_MAX_SAMPLES: Final = 64
+MAX_SAMPLES: Final = 64
 """Samples a forward pass, so that activations stay in the cache's reach."""
 
 
@@ -104,7 +104,7 @@ class PerSampleEngine:
             self._checked = True
         self._model.train()
         total = torch.zeros(self.size, device=self._parameters[0].device)
-        samples = max(1, min(_MAX_SAMPLES, _MAX_FLOATS // self.size))
+        samples = max(1, min(MAX_SAMPLES, MAX_FLOATS // self.size))
         for part in batch.parts(samples=samples):
             total += self._part_sum(part)
         return total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainer.privacy.engine import SampleLoss, UnitBatch
 from trainer.privacy.errors import EngineRefused
 from trainer.privacy.layers.fallback import drops
-from trainer.privacy.layers.registry import strategies
+from trainer.privacy.layers.registry import recorded_layers, strategies
 from trainer.privacy.layers.rule import Call, Dense, Ghost
 
 _TOLERANCE: Final = 1e-3
@@ -26,14 +26,14 @@ def check_apart(model: nn.Module, loss: SampleLoss, batch: UnitBatch) -> None:
     Only the shapes of the batch are used.
 
     Raises:
-        EngineRefused: saying which of the two it is.
+        EngineRefused: saying which of the two it is, or which layer is not given the samples first.
     """
     generator = torch.Generator().manual_seed(0)
     inputs = _like(batch.inputs, generator=generator)
     targets = _like(batch.targets, generator=generator)
     model.train(not drops(model))
     try:
-        together, alone = model(inputs), model(inputs[:1])
+        together, alone = _output(model, inputs), _output(model, inputs[:1])
         _compare("the model's output", together[:1], alone)
         losses, one = loss(together, targets), loss(together[:1], targets[:1])
     finally:
@@ -43,6 +43,26 @@ def check_apart(model: nn.Module, loss: SampleLoss, batch: UnitBatch) -> None:
             f"the loss has shape {tuple(losses.shape)}, expected one value a sample"
         )
     _compare("the loss", losses[:1], one)
+
+
+def _output(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return a model's output; of two numbers of samples, one shows a layer that turns them."""
+
+    def check(layer: nn.Module, _: Any, output: Any) -> None:
+        first: Tensor = output[0] if isinstance(output, tuple) else output
+        if first.shape[:1] != inputs.shape[:1]:
+            raise EngineRefused(
+                f"{type(layer).__name__} gives {list(first.shape)} for {len(inputs)} samples",
+                hint="keep the samples first from layer to layer",
+            )
+
+    hooks = [layer.register_forward_hook(check) for _, layer in recorded_layers(model)]
+    try:
+        found: Tensor = model(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 def _like(values: Tensor, *, generator: torch.Generator) -> Tensor:

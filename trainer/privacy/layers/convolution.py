@@ -22,7 +22,7 @@ KINDS: Final = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
 )
-_MAX_COLUMNS: Final = 16 * 1024 * 1024
+MAX_COLUMNS: Final = 16 * 1024 * 1024
 """Numbers that unfolding a batch may take (64 MB)."""
 
 
@@ -43,7 +43,7 @@ def strategies(module: Convolution, call: Call) -> tuple[Dense | Ghost, ...]:
         found = [_ONE_BY_ONE]
     positions = math.prod(call.output_gradient.shape[2:])
     columns = len(call.inputs) * call.inputs.shape[1] * math.prod(module.kernel_size) * positions
-    if columns <= _MAX_COLUMNS:
+    if columns <= MAX_COLUMNS:
         if not _is_pointwise(module):
             found.append(_UNFOLDED)
         # The pairs of positions take no more memory than the gradients that they save.

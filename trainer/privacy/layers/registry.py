@@ -18,6 +18,8 @@ _NORMS: Final[dict[type[nn.Module], Dense]] = {
     nn.PReLU: normalisation.PRELU,
     **dict.fromkeys(normalisation.INSTANCE_NORMS, normalisation.INSTANCE_NORM),
 }
+KINDS: Final[tuple[type[nn.Module], ...]] = (nn.Linear, nn.Embedding, *convolution.KINDS, *_NORMS)
+"""Kinds of layers with a rule, in the settings that `is_known` accepts."""
 
 
 def is_known(module: nn.Module) -> bool:

@@ -345,7 +345,7 @@ def test_small_parts_give_the_same_sum_as_one(monkeypatch: pytest.MonkeyPatch) -
     model, data = unet(), batch(2, 8, 8, counts=(3, 1, 2, 2))
     engine = PerSampleEngine(model, loss=loss, max_grad_norm=0.3)
     whole = engine.unit_sum(data)
-    monkeypatch.setattr(per_sample_engine, "_MAX_SAMPLES", 3)
+    monkeypatch.setattr(per_sample_engine, "MAX_SAMPLES", 3)
     torch.testing.assert_close(engine.unit_sum(data), whole, rtol=1e-4, atol=1e-6)
 
 
@@ -359,6 +359,18 @@ class Centred(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.linear(x)
         return y - y.mean(dim=0, keepdim=True)
+
+
+class Turned(nn.Module):
+    """Gives a layer the features first and the samples second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 5), nn.Linear(1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        turned: Tensor = self.second(self.first(x).T[..., None])
+        return turned[..., 0].T
 
 
 def batch_loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -388,6 +400,7 @@ def mean_loss(outputs: Tensor, targets: Tensor) -> Tensor:
         (nn.Linear(6, 4), mean_loss, "expected one value a sample"),
         (nn.ReLU(), loss, "no trainable parameters"),
         (Spoiled(), loss, "changed in place"),
+        (Turned(), loss, "Linear gives \\[5, 3, 1\\] for 3 samples"),
         (nn.Sequential(nn.Unflatten(1, (1, 6)), Attention(dropout=0.1)), loss, "drops at random"),
         (
             nn.Sequential(nn.Unflatten(1, (1, 6)), Attention(batch_first=False)),
