@@ -13,7 +13,7 @@ from clients.api.stores import open_store
 from policies.agreement import Agreement
 from policies.parameters import most_parameters
 from policies.wire.contract import Dataset
-from policies.wire.pipeline import SlicesDataset
+from policies.wire.datasets import sample_shape
 from policies.wire.tables import TableDataset, TableJoinConfig
 from trainer.data.errors import DataError
 from trainer.data.join import DirectoryJoin, Joinable, open_dataset
@@ -100,7 +100,7 @@ def _dataset(item: Dataset, folder: Path) -> Joinable:
 
 def _fits(agreement: Agreement, units: Joinable) -> None:
     wanted = agreement.pipeline.train.dataset
-    shape = (wanted.channels, *wanted.size) if isinstance(wanted, SlicesDataset) else wanted.shape
+    shape = sample_shape(wanted)
     got = units.sample_shape
     if tuple(got) != tuple(shape):
         raise DataError(f"samples have shape {list(got)}, the pipeline asks for {list(shape)}")

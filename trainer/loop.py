@@ -20,7 +20,7 @@ from policies.wire.pipeline import TrainDlConfig
 from policies.wire.run import Spent
 from trainer.batches import assemble
 from trainer.data.units import UnitDataset
-from trainer.losses import build_loss
+from trainer.losses import build_stage_loss
 from trainer.memory import keep_freed_memory
 from trainer.optimisers import Averager, build_optimizer, build_scheduler
 from trainer.privacy.engine import GradientEngine, Precision
@@ -178,7 +178,7 @@ def _engine(
     model: nn.Module, config: TrainDlConfig, agreed: PrivacyPlan | None, *, measure: bool
 ) -> tuple[GradientEngine, float]:
     """Return the engine and the standard deviation of the noise on its sums."""
-    loss = build_loss(config.loss)
+    loss = build_stage_loss(config)
     if agreed is None or config.privacy_params is None:
         precision = Precision(config.precision or Precision.FP32)
         return PlainEngine(model, loss=loss, precision=precision), 0.0

@@ -25,6 +25,8 @@ from policies.wire.losses import (
     Mse,
     SmoothL1,
 )
+from policies.wire.models import UNet2d, UNet3d
+from policies.wire.pipeline import TrainDlConfig
 from trainer.privacy.engine import SampleLoss
 
 
@@ -32,6 +34,17 @@ def build_loss(config: Loss) -> SampleLoss:
     """Return the loss that a pipeline selects, in float32 whatever the outputs are."""
     found = _compose(config) if isinstance(config, ComposedLoss) else _atomic(config)
     return lambda outputs, targets: found(outputs.float(), targets)
+
+
+def build_stage_loss(config: TrainDlConfig) -> SampleLoss:
+    """Return the loss of a stage: where the network has several outputs, the mean over them."""
+    loss = build_loss(config.loss)
+    outputs = config.model.outputs if isinstance(config.model, UNet2d | UNet3d) else 1
+    if outputs == 1:
+        return loss
+    return lambda every, targets: torch.stack(
+        [loss(one, targets) for one in every.chunk(outputs, dim=1)]
+    ).mean(0)
 
 
 def _compose(config: ComposedLoss) -> SampleLoss:

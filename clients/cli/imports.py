@@ -50,6 +50,9 @@ class ModelName(StrEnum):
     """Kinds of networks."""
 
     UNET2D = "unet2d"
+    UNET3D = "unet3d"
+    CNN = "cnn"
+    MLP = "mlp"
     ONNX = "onnx"
     GRAPH = "graph"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-ModelKind = Literal["unet2d", "onnx", "graph"]
+ModelKind = Literal["unet2d", "unet3d", "cnn", "mlp", "onnx", "graph"]
 LossName = Literal[
     "BCEWithLogitsLoss",
     "CrossEntropyLoss",

@@ -13,23 +13,22 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from policies.errors import DocumentError, Problem
-from policies.shapes import output_shape
 from policies.wire.base import Digest, Document, Name, Slug, Wire, load_json, without_tags
 from policies.wire.choices import Metric, OutputFormat
 from policies.wire.constraints import MAX_SAMPLES_PER_UNIT, Delta, Epsilon
 from policies.wire.contract import Contract, SealedFile
-from policies.wire.graph import GraphModel
+from policies.wire.datasets import Dataset
+from policies.wire.fit import check_fit
 from policies.wire.losses import Loss
+from policies.wire.models import Model
 from policies.wire.optimisers import Averaging, Optimizer, Scheduler
 from policies.wire.stages import not_offered
 from policies.wire.tables import TableDataset, TableJoin, TableJoinConfig, unread
 
 PARTS = ("model", "dataset", "loss", "train", "eval", "join")
 """The configuration files that `consolidate` puts together; `join` may be left out."""
-_MAX_SIDE = 1024
 _MAX_DATASETS = 64
 
-Side = Annotated[int, Field(ge=8, le=_MAX_SIDE)]
 _OF_BOTH = frozenset({"precision", "recall", "mse", "mae", "rmse", "r2_score"})
 _METRICS_OF: dict[str, frozenset[str]] = {
     "segmentation": _OF_BOTH | {"dice_score", "jaccard_index", "hausdorff_distance"},
@@ -44,58 +43,6 @@ _METRICS_OF: dict[str, frozenset[str]] = {
         "precision_recall_curve",
     },
 }
-
-
-class UNet2d(Wire):
-    """A two-dimensional U-Net with group normalisation; it returns logits."""
-
-    kind: Literal["unet2d"]
-    in_channels: int = Field(ge=1, le=16)
-    out_channels: int = Field(ge=1, le=16)
-    levels: int = Field(default=3, ge=2, le=5)
-    """Resolutions, the input's included."""
-    channels: int = Field(default=8, ge=4, le=64)
-    """Channels of the first level; each further level has twice as many."""
-    groups: int = Field(default=4, ge=1, le=64)
-
-    @model_validator(mode="after")
-    def _groups_divide(self) -> Self:
-        if self.channels % self.groups:
-            raise ValueError(
-                f"channels ({self.channels}) is not a multiple of groups ({self.groups})"
-            )
-        return self
-
-
-class OnnxModel(Wire):
-    """A network that comes as an ONNX graph, made of a closed list of layers."""
-
-    kind: Literal["onnx"]
-
-
-Model = Annotated[UNet2d | OnnxModel | GraphModel, Field(discriminator="kind")]
-
-
-class SlicesDataset(Wire):
-    """Image slices with masks, grouped by patient."""
-
-    kind: Literal["slices"]
-    size: tuple[Side, Side]
-    """Height and width in pixels that every slice must have."""
-    channels: int = Field(default=1, ge=1, le=16)
-    classes: int = Field(default=1, ge=1, le=16)
-    """Mask channels."""
-
-
-class ArraysDataset(Wire):
-    """Arrays of one shape with a class number each, one record per unit."""
-
-    kind: Literal["arrays"]
-    shape: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(min_length=1, max_length=3)
-    classes: int = Field(ge=2, le=10_000)
-
-
-Dataset = Annotated[SlicesDataset | ArraysDataset | TableDataset, Field(discriminator="kind")]
 
 
 class Augmentation(Wire):
@@ -175,7 +122,8 @@ class TrainDlConfig(Wire):
             raise ValueError("an onnx model needs baseWeights: they hold its graph")
         if (self.output == "onnx") != (self.model.kind == "onnx"):
             raise ValueError(f"output {self.output} does not fit model {self.model.kind}")
-        if (self.task_type == "segmentation") != (self.dataset.kind == "slices"):
+        masks = self.dataset.kind in ("slices", "volumes")
+        if (self.task_type == "segmentation") != masks:
             raise ValueError(f"taskType {self.task_type} does not fit dataset {self.dataset.kind}")
         fit = _METRICS_OF[self.task_type]
         unfit = sorted(set(self.metrics) - fit)
@@ -184,44 +132,10 @@ class TrainDlConfig(Wire):
                 f"metrics {unfit} do not fit taskType {self.task_type}, "
                 f"those that do are {', '.join(sorted(fit))}"
             )
-        if isinstance(self.dataset, TableDataset):
-            _check_table(self)
-        if isinstance(self.model, UNet2d) and isinstance(self.dataset, SlicesDataset):
-            _check_unet(self.model, self.dataset)
-        if isinstance(self.model, GraphModel):
-            _check_graph(self.model, self.dataset)
+        if self.augmentation is not None and isinstance(self.dataset, TableDataset):
+            raise ValueError("augmentation changes pictures; the rows of a table have none")
+        check_fit(self.model, self.dataset)
         return self
-
-
-def _check_table(config: TrainDlConfig) -> None:
-    if config.augmentation is not None:
-        raise ValueError("augmentation changes pictures; the rows of a table have none")
-    if config.model.kind == "unet2d":
-        raise ValueError("model unet2d does not fit dataset table")
-
-
-def _check_unet(model: UNet2d, dataset: SlicesDataset) -> None:
-    if model.in_channels != dataset.channels or model.out_channels != dataset.classes:
-        raise ValueError(
-            "inChannels and outChannels of the model are not channels and classes of the dataset"
-        )
-    factor = 2 ** (model.levels - 1)
-    if any(side % factor for side in dataset.size):
-        raise ValueError(
-            f"size {list(dataset.size)} is not a multiple of {factor}, as the levels ask"
-        )
-
-
-def _check_graph(model: GraphModel, dataset: Dataset) -> None:
-    sample: tuple[int, ...]
-    wanted: tuple[int, ...]
-    if isinstance(dataset, SlicesDataset):
-        sample, wanted = (dataset.channels, *dataset.size), (dataset.classes, *dataset.size)
-    else:
-        sample, wanted = dataset.shape, (dataset.classes,)
-    got = output_shape(model, sample)
-    if got != wanted:
-        raise ValueError(f"the graph gives {list(got)}, the dataset asks for {list(wanted)}")
 
 
 class DirectoryJoin(Wire):

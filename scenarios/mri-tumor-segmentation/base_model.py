@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from policies.wire.pipeline import UNet2d as Config
-from trainer.models.unet2d import UNet2d
+from policies.wire.models import UNet2d
+from trainer.models.unet import UNet
 from trainer.models.weights import write_weights
 
 CONFIG = Path(__file__).resolve().parent / "config" / "model_config.json"
@@ -26,10 +26,10 @@ FILE = "model.safetensors"
 def base_model(*, seed: int) -> bytes:
     """Return the weights of the network that the scenario's configuration describes."""
     part = json.loads(CONFIG.read_bytes())
-    config = Config.model_validate_json(json.dumps(part["model"]), by_alias=True, by_name=False)
+    config = UNet2d.model_validate_json(json.dumps(part["model"]), by_alias=True, by_name=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return write_weights(UNet2d(config).state_dict())
+        return write_weights(UNet(config).state_dict())
 
 
 def main() -> None:

@@ -10,13 +10,15 @@ from typing import Final
 from torch import Tensor, nn
 
 from policies.wire.graph import GraphModel
-from policies.wire.pipeline import Model, OnnxModel, TrainDlConfig
-from policies.wire.pipeline import UNet2d as UNet2dConfig
+from policies.wire.models import Cnn, Mlp, Model, OnnxModel, UNet2d, UNet3d
+from policies.wire.pipeline import TrainDlConfig
+from trainer.models.cnn import build_cnn
 from trainer.models.described import DescribedNetwork
 from trainer.models.errors import ModelRefused
 from trainer.models.graph import MAX_BYTES
+from trainer.models.mlp import build_mlp
 from trainer.models.onnx_model import open_onnx, write_onnx
-from trainer.models.unet2d import UNet2d
+from trainer.models.unet import UNet
 from trainer.models.weights import (
     MAX_WEIGHTS_BYTES,
     load_weights,
@@ -57,14 +59,18 @@ def read_base_model(folder: Path) -> BaseModel:
 def build_model(config: Model, *, base: BaseModel | None) -> nn.Module:
     """Return the network that a pipeline describes, with the base weights in it.
 
-    Without base weights a U-Net or a described graph starts from torch's own random initialisation.
+    Without base weights a network starts from torch's own random initialisation.
 
     Raises:
         ModelRefused: if the base model is not one of this description.
     """
     match config:
-        case UNet2dConfig():
-            return _with_base(UNet2d(config), base)
+        case UNet2d() | UNet3d():
+            return _with_base(UNet(config), base)
+        case Cnn():
+            return _with_base(build_cnn(config), base)
+        case Mlp():
+            return _with_base(build_mlp(config), base)
         case GraphModel():
             return _with_base(DescribedNetwork(config), base)
         case OnnxModel():

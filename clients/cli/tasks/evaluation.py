@@ -11,7 +11,8 @@ from typing import Any
 from torch import nn
 
 from policies.wire.choices import Metric
-from policies.wire.pipeline import SlicesDataset, TrainDlConfig
+from policies.wire.datasets import SlicesDataset, VolumesDataset
+from policies.wire.pipeline import TrainDlConfig
 from trainer.data.units import UnitDataset
 from trainer.metrics.classes import (
     ClassReport,
@@ -48,7 +49,7 @@ def measure(
     Raises:
         ValueError: if the test data is not of the pipeline's kind, or the model gives no numbers.
     """
-    if isinstance(config.dataset, SlicesDataset):
+    if isinstance(config.dataset, SlicesDataset | VolumesDataset):
         return _of_masks(patients(model, units, threshold=config.threshold), config.metrics)
     every = samples(model, units)
     count = config.dataset.classes

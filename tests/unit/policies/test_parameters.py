@@ -8,9 +8,10 @@ import pytest
 from policies.errors import DocumentError
 from policies.parameters import most_parameters
 from policies.wire.contract import Contract
-from policies.wire.pipeline import Pipeline, UNet2d
+from policies.wire.models import UNet2d
+from policies.wire.pipeline import Pipeline
 from tests.samples import contract_json, pipeline_json
-from trainer.models.unet2d import UNet2d as Network
+from trainer.models.unet import UNet
 
 CONTRACT = Contract.parse(json.dumps(contract_json()).encode())
 SHAPES = list(itertools.product((1, 4), (1, 3), (2, 3, 4), (4, 8, 16)))
@@ -46,7 +47,7 @@ def test_the_number_of_a_unet_is_that_of_the_network(
     config = described.train.model_copy(update={"model": model})
     stage = described.pipeline[1].model_copy(update={"config": config})
     changed = described.model_copy(update={"pipeline": (described.pipeline[0], stage)})
-    trained = sum(weight.numel() for weight in Network(model).parameters())
+    trained = sum(weight.numel() for weight in UNet(model).parameters())
     assert most_parameters(changed, CONTRACT) == trained
 
 

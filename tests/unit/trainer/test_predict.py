@@ -3,11 +3,11 @@ import pytest
 import torch
 from torch import nn
 
-from policies.wire.pipeline import UNet2d as UNet2dConfig
+from policies.wire.models import UNet2d
 from tests.training import Blobs
 from trainer import predict
 from trainer.metrics.masks import overlap
-from trainer.models.unet2d import UNet2d
+from trainer.models.unet import UNet
 
 
 class Bright(nn.Module):
@@ -33,7 +33,7 @@ def test_the_threshold_is_one_of_the_probability(threshold: float) -> None:
 
 
 def test_prediction_leaves_no_gradients_behind() -> None:
-    model = UNet2d(UNet2dConfig(kind="unet2d", in_channels=1, out_channels=1, levels=2))
+    model = UNet(UNet2d(kind="unet2d", in_channels=1, out_channels=1, levels=2))
     predict.logits(model, np.zeros((3, 1, 8, 8), dtype=np.float32))
     assert all(parameter.grad is None for parameter in model.parameters())
 

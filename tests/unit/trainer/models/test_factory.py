@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from policies.wire.pipeline import UNet2d as UNet2dConfig
+from policies.wire.models import UNet2d
 from tests.graphs import network
 from tests.training import train_config
 from trainer.models.errors import ModelRefused
 from trainer.models.factory import BaseModel, build_model, read_base_model, write_model
 from trainer.models.onnx_model import OnnxNetwork
-from trainer.models.unet2d import UNet2d
+from trainer.models.unet import UNet
 from trainer.models.weights import read_weights, write_weights
 
 ONNX = {
@@ -24,8 +24,8 @@ ONNX = {
 
 @pytest.mark.parametrize("levels", [2, 3, 4])
 def test_a_unet_returns_logits_of_the_images_size(levels: int) -> None:
-    config = UNet2dConfig(kind="unet2d", in_channels=2, out_channels=3, levels=levels)
-    assert UNet2d(config)(torch.randn(2, 2, 16, 24)).shape == (2, 3, 16, 24)
+    config = UNet2d(kind="unet2d", in_channels=2, out_channels=3, levels=levels)
+    assert UNet(config)(torch.randn(2, 2, 16, 24)).shape == (2, 3, 16, 24)
 
 
 def test_a_unets_sample_does_not_see_the_others() -> None:
@@ -45,7 +45,7 @@ def test_base_weights_are_loaded(tmp_path: Path) -> None:
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     config = train_config()
-    other = UNet2d(UNet2dConfig(kind="unet2d", in_channels=1, out_channels=1, levels=3))
+    other = UNet(UNet2d(kind="unet2d", in_channels=1, out_channels=1, levels=3))
     write_model(other.state_dict(), config=config, base=None, folder=tmp_path)
     with pytest.raises(ModelRefused, match="weights: "):
         build_model(config.model, base=read_base_model(tmp_path))

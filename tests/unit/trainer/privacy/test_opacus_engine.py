@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from policies.wire.losses import Dice
-from policies.wire.pipeline import UNet2d as UNet2dConfig
+from policies.wire.models import UNet2d
 from trainer.losses import build_loss
-from trainer.models.unet2d import UNet2d
+from trainer.models.unet import UNet
 from trainer.privacy import opacus_engine
 from trainer.privacy.engine import UnitBatch
 from trainer.privacy.errors import EngineRefused
@@ -18,10 +18,10 @@ from trainer.privacy.plain_engine import PlainEngine
 LOSS = build_loss(Dice.model_validate({"class": "DiceLoss"}))
 
 
-def unet() -> UNet2d:
+def unet() -> UNet:
     torch.manual_seed(3)
-    return UNet2d(
-        UNet2dConfig(kind="unet2d", in_channels=1, out_channels=1, levels=3, channels=4, groups=2)
+    return UNet(
+        UNet2d(kind="unet2d", in_channels=1, out_channels=1, levels=3, channels=4, groups=2)
     )
 
 
