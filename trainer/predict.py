@@ -16,6 +16,7 @@ from trainer.data.units import UnitDataset
 from trainer.metrics.classes import Classes
 from trainer.metrics.masks import Case, Mask
 from trainer.models.described import DescribedNetwork
+from trainer.windows import Shape, windowed
 
 _BATCH: Final = 64
 
@@ -36,6 +37,19 @@ def masks(model: nn.Module, inputs: NDArray[np.float32], *, threshold: float) ->
     return _masks(model, logits(model, inputs), threshold)
 
 
+def volume_masks(
+    model: nn.Module, inputs: NDArray[np.float32], *, threshold: float, patch: Shape
+) -> Mask:
+    """Return the same for volumes `[n, channels, depth, height, width]`, window by window."""
+    return _masks(model, _windowed(model, inputs, patch), threshold)
+
+
+def probability(model: nn.Module, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the probabilities that the outputs of a network mean."""
+    wide = outputs.astype(np.float64)
+    return wide if _gives_probabilities(model) else np.asarray(expit(wide))
+
+
 @dataclass(frozen=True)
 class PatientFound:
     """What a network says of one patient, all slices together."""
@@ -46,14 +60,16 @@ class PatientFound:
     truth: Mask
 
 
-def patients(model: nn.Module, units: UnitDataset, *, threshold: float) -> Iterator[PatientFound]:
-    """Yield what is found of every patient."""
+def patients(
+    model: nn.Module, units: UnitDataset, *, threshold: float, patch: Shape | None = None
+) -> Iterator[PatientFound]:
+    """Yield what is found of every patient; with a patch, window by window."""
     for index in range(len(units)):
         inputs, truth = units.unit(index)
-        outputs = logits(model, inputs)
+        outputs = logits(model, inputs) if patch is None else _windowed(model, inputs, patch)
         yield PatientFound(
             found=_masks(model, outputs, threshold),
-            probability=_probability(model, outputs),
+            probability=probability(model, outputs),
             truth=np.asarray(truth) > 0,
         )
 
@@ -92,6 +108,10 @@ def classes(model: nn.Module, units: UnitDataset) -> tuple[Classes, Classes]:
     return every.found, every.truth
 
 
+def _windowed(model: nn.Module, inputs: NDArray[np.float32], patch: Shape) -> NDArray[np.float32]:
+    return np.stack([windowed(model, volume, patch=patch) for volume in inputs])
+
+
 def _masks(model: nn.Module, outputs: NDArray[np.float32], threshold: float) -> Mask:
     if _gives_probabilities(model):
         return np.asarray(outputs >= np.float32(threshold))
@@ -99,11 +119,6 @@ def _masks(model: nn.Module, outputs: NDArray[np.float32], threshold: float) -> 
     edge = np.float32(np.log(threshold / (1 - threshold)))
     found: Mask = outputs >= edge
     return found
-
-
-def _probability(model: nn.Module, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
-    wide = outputs.astype(np.float64)
-    return wide if _gives_probabilities(model) else np.asarray(expit(wide))
 
 
 def _gives_probabilities(model: nn.Module) -> bool:

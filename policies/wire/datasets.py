@@ -81,3 +81,8 @@ def answer_shape(dataset: Dataset) -> Shape:
             return (dataset.classes, *dataset.patch)
         case ArraysDataset() | TableDataset():
             return (dataset.classes,)
+
+
+def patch_of(dataset: Dataset) -> tuple[int, int, int] | None:
+    """Return the sides of the patches that volumes are seen through; None for other data."""
+    return dataset.patch if isinstance(dataset, VolumesDataset) else None

@@ -75,6 +75,26 @@ def case_distance(
     return CaseDistance(max(known, default=math.nan), len(distances) - len(known))
 
 
+def volume_distance(
+    found: Mask, truth: Mask, *, spacing: tuple[float, float, float] | None = None
+) -> float:
+    """Return the largest distance of a case `[1, channels, depth, height, width]` in space.
+
+    A channel in which either mask is empty has none; NaN if no channel has one.
+
+    Raises:
+        ValueError: if the masks differ in shape, are not boolean or have no five dimensions.
+    """
+    check_masks(found, truth)
+    if found.ndim != 5:
+        raise ValueError(f"expected [1, channels, depth, height, width], got {found.shape}")
+    spaces = zip(
+        found.reshape(-1, *found.shape[2:]), truth.reshape(-1, *truth.shape[2:]), strict=True
+    )
+    distances = [hausdorff_distance(*space, spacing=spacing) for space in spaces]
+    return max((one for one in distances if not math.isnan(one)), default=math.nan)
+
+
 def _farthest(source: Mask, target: Mask, steps: tuple[float, ...]) -> float:
     to_target = distance_transform_edt(~target, sampling=steps)
     return float(np.max(to_target[source]))

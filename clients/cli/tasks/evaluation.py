@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from policies.wire.choices import Metric
-from policies.wire.datasets import SlicesDataset, VolumesDataset
+from policies.wire.datasets import SlicesDataset, VolumesDataset, patch_of
 from policies.wire.pipeline import TrainDlConfig
 from trainer.data.units import UnitDataset
 from trainer.metrics.classes import (
@@ -22,7 +22,7 @@ from trainer.metrics.classes import (
 )
 from trainer.metrics.curves import Curve, precision_recall_curves, roc_auc, roc_curves
 from trainer.metrics.deviations import by_class, deviation, mean_deviation
-from trainer.metrics.distance import case_distance
+from trainer.metrics.distance import case_distance, volume_distance
 from trainer.metrics.masks import case_overlap
 from trainer.metrics.scores import Score, mean_score
 from trainer.predict import ClassesFound, PatientFound, patients, samples
@@ -50,10 +50,12 @@ def measure(
         ValueError: if the test data is not of the pipeline's kind, or the model gives no numbers.
     """
     if isinstance(config.dataset, SlicesDataset | VolumesDataset):
-        return _of_masks(patients(model, units, threshold=config.threshold), config.metrics)
-    every = samples(model, units)
+        patch = patch_of(config.dataset)
+        every = patients(model, units, threshold=config.threshold, patch=patch)
+        return _of_masks(every, config.metrics)
+    found = samples(model, units)
     count = config.dataset.classes
-    return {metric: _of_classes(metric, every, count=count) for metric in config.metrics}
+    return {metric: _of_classes(metric, found, count=count) for metric in config.metrics}
 
 
 def _of_masks(every: Iterable[PatientFound], metrics: Iterable[Metric]) -> Mapping[Metric, Figure]:
@@ -67,11 +69,13 @@ def _of_masks(every: Iterable[PatientFound], metrics: Iterable[Metric]) -> Mappi
                 case "mse" | "mae" | "rmse" | "r2_score":
                     truth = patient.truth.astype(float)
                     found.append(deviation(metric, patient.probability, truth))
-                case "hausdorff_distance":
+                case "hausdorff_distance" if patient.found.ndim == 4:
                     distance = case_distance(patient.found, patient.truth)
                     found.append(distance.value)
                     slices = counts[metric].get("ignored_slices", 0)
                     counts[metric]["ignored_slices"] = slices + distance.ignored_slices
+                case "hausdorff_distance":
+                    found.append(volume_distance(patient.found, patient.truth))
                 case _:
                     raise ValueError(f"expected a metric of masks, got {metric}")
     return {metric: _mean(mean_score(found), **counts[metric]) for metric, found in values.items()}

@@ -13,7 +13,7 @@ from torch import nn
 from clients.cli.tasks.evaluation import Figure as Measured
 from policies.wire.choices import Metric
 from trainer.data.units import UnitDataset
-from trainer.predict import masks
+from trainer.predict import masks, volume_masks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,8 +52,15 @@ def draw_metrics(measured: Mapping[Metric, Measured], *, folder: Path) -> tuple[
     return tuple(drawn)
 
 
-def draw_masks(model: nn.Module, units: UnitDataset, *, threshold: float, png: Path) -> None:
-    """Draw test patients' middle slices with true (green) and found (red) outlines."""
+def draw_masks(
+    model: nn.Module,
+    units: UnitDataset,
+    *,
+    threshold: float,
+    png: Path,
+    patch: tuple[int, ...] | None = None,
+) -> None:
+    """Draw test patients' fullest slices with true (green) and found (red) outlines."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     count = min(len(units), _COLUMNS * _ROWS)
@@ -61,11 +68,17 @@ def draw_masks(model: nn.Module, units: UnitDataset, *, threshold: float, png: P
     figure = Figure(figsize=(2 * _COLUMNS, 2.2 * rows), layout="tight")
     for place, index in enumerate(np.linspace(0, len(units) - 1, count).astype(int)):
         images, truth = units.unit(int(index))
-        level = int(np.argmax(np.asarray(truth).sum(axis=(1, 2, 3))))
-        found = masks(model, images[level : level + 1], threshold=threshold)[0, 0]
+        # The first channel of every slice; the slices of a volume lie along its depth.
+        slices, true = (images[:, 0], truth[:, 0]) if patch is None else (images[0, 0], truth[0, 0])
+        level = int(np.argmax(np.asarray(true).sum(axis=(1, 2))))
+        found = (
+            masks(model, images[level : level + 1], threshold=threshold)[0, 0]
+            if patch is None
+            else volume_masks(model, images, threshold=threshold, patch=patch)[0, 0, level]
+        )
         axes = figure.add_subplot(rows, _COLUMNS, place + 1)
-        axes.imshow(images[level, 0], cmap="gray")
-        for mask, colour in ((np.asarray(truth)[level, 0] > 0, "lime"), (found, "red")):
+        axes.imshow(slices[level], cmap="gray")
+        for mask, colour in ((np.asarray(true)[level] > 0, "lime"), (found, "red")):
             if mask.any():
                 axes.contour(mask, [0.5], colors=colour, linewidths=0.9)
         axes.axis("off")

@@ -19,6 +19,7 @@ from clients.cli.tasks.record import proven_dossier
 from clients.cli.tasks.service import connect, open_identity
 from policies.dossier import Dossier
 from policies.wire.base import load_json
+from policies.wire.datasets import patch_of
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import RunReport
 from trainer.data.join import open_dataset
@@ -58,7 +59,8 @@ def fetch_result(
             units = open_dataset(test)
             found = measured(model, units, config=pipeline.train, beside=beside)
             if plot is not None:
-                draw_masks(model, units, threshold=pipeline.train.threshold, png=plot)
+                threshold, patch = pipeline.train.threshold, patch_of(pipeline.train.dataset)
+                draw_masks(model, units, threshold=threshold, png=plot, patch=patch)
     return Answer(
         {
             "run": run,

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import directed_hausdorff
 
 from tests.metrics import EMPTY, square
-from trainer.metrics.distance import case_distance, hausdorff_distance
+from trainer.metrics.distance import case_distance, hausdorff_distance, volume_distance
 
 
 def oracle(found: np.ndarray, truth: np.ndarray, spacing: tuple[float, ...]) -> float:
@@ -76,3 +76,14 @@ def test_masks_that_do_not_fit_are_refused() -> None:
         hausdorff_distance(square(1, 1).astype(np.uint8), square(1, 1).astype(np.uint8))
     with pytest.raises(ValueError, match="slices, channels"):
         case_distance(square(1, 1)[0], square(1, 1)[0])
+
+
+def test_a_volume_is_measured_in_space() -> None:
+    found, truth = np.zeros((2, 1, 2, 6, 6, 6), dtype=bool)
+    found[0, 0, 1, 1, 1] = truth[0, 0, 4, 1, 1] = True
+    assert volume_distance(found, truth) == 3.0
+    assert volume_distance(found, truth, spacing=(5.0, 1.0, 1.0)) == 15.0
+    # The second channel has nothing to be measured; alone it has no distance.
+    assert math.isnan(volume_distance(found[:, 1:], truth[:, 1:]))
+    with pytest.raises(ValueError, match="expected"):
+        volume_distance(found[0], truth[0])

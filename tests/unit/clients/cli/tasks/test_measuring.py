@@ -11,6 +11,7 @@ from clients.cli.errors import UsageError
 from clients.cli.tasks import measuring
 from clients.cli.tasks.evaluation import measure
 from clients.cli.tasks.measuring import measured
+from clients.cli.tasks.plots import draw_masks
 from policies.wire.choices import Metric
 from policies.wire.pipeline import TrainDlConfig
 from tests.metrics import guesses
@@ -101,6 +102,34 @@ def test_what_has_no_value_is_ignored_counted_and_no_number(tmp_path: Path) -> N
         "precision": {"counted": 0, "ignored": 3},
         "hausdorff_distance": {"counted": 0, "ignored": 3, "ignored_slices": 6},
     }
+
+
+class Lumps:
+    """Volumes of other sizes than the patch, with a bright lump that is the mask."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def unit(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        mask = np.zeros((1, 1, 5 + index, 19, 9), dtype=np.float32)
+        mask[0, 0, 1:4, 10:15, 2:6] = 1.0
+        return mask * 2, mask
+
+
+def of_volumes(*metrics: str) -> TrainDlConfig:
+    model = {"kind": "unet3d", "inChannels": 1, "outChannels": 1, "levels": 2}
+    dataset = {"kind": "volumes", "patch": [4, 8, 8]}
+    return train_config(metrics=list(metrics), model=model, dataset=dataset, baseWeights=None)
+
+
+def test_volumes_are_measured_whole_and_window_by_window(tmp_path: Path) -> None:
+    config = of_volumes("dice_score", "hausdorff_distance", "recall")
+    found = measured(Bright(), Lumps(), config=config, beside=tmp_path / "m").to_json()
+    assert found["metrics"] == {"dice_score": 1.0, "hausdorff_distance": 0.0, "recall": 1.0}
+    assert found["counts"]["hausdorff_distance"] == {"counted": 2, "ignored": 0}
+    png = tmp_path / "masks.png"
+    draw_masks(Bright(), Lumps(), threshold=0.5, png=png, patch=(4, 8, 8))
+    assert png.read_bytes().startswith(b"\x89PNG")
 
 
 def test_figures_and_plots_are_put_beside_the_model(tmp_path: Path) -> None:
