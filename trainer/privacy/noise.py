@@ -1,10 +1,10 @@
 """Gaussian noise from a cryptographic stream, on a lattice that does not depend on the data.
 
 Protected:
-* The noise cannot be predicted or repeated from a seed. Its tails reach 17 standard deviations.
-* It cannot be run backwards. Each number is made of eight 53-bit uniforms (four samples of Box and
-  Muller, added and halved: Holohan and Braghin 2021), so that nobody finds out by trying which
-  sums a result could have come from.
+* The noise cannot be predicted or repeated from a seed. Its tails reach 12 standard deviations.
+* It cannot be run backwards. Each number is made of four 53-bit uniforms (two samples of Box and
+  Muller, added: Holohan and Braghin 2021), so that nobody finds out by trying which sums a result
+  could have come from.
 * Which numbers can result says nothing. The sum is put on the multiples of a power of two that
   follows from the standard deviation alone, and so is the noise; floating-point numbers of
   other sums have other gaps, which is how real mechanisms were broken (Mironov 2012).
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from trainer.privacy.csprng import SecureStream
 
-_ADDED: Final = 4
+_ADDED: Final = 2
 _LATTICE_BITS: Final = 36
 """A lattice step is a standard deviation divided by two to the power of at least this."""
 _LARGEST: Final = 2.0**52

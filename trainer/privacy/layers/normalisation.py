@@ -32,22 +32,16 @@ def _instance_norm(module: nn.Module, call: Call) -> Gradients:
 def _per_channel(
     weight: Tensor, bias: Tensor | None, call: Call, *, groups: int, eps: float
 ) -> Gradients:
-    """Gradients of scale and shift without a normalised copy of the input.
-
-    The sum of gradient times normalised input is that of gradient times input, less the mean times
-    the sum of gradients, over the standard deviation.
-    """
+    """Gradients of scale and shift; the normalised input is that of the layer's own kernel."""
     inputs, gradient = call.inputs.float(), call.output_gradient.float().flatten(2)
     samples, channels = inputs.shape[:2]
-    variance, mean = torch.var_mean(inputs.reshape(samples, groups, -1), dim=2, correction=0)
-    each = channels // groups
-    mean = mean.repeat_interleave(each, dim=1)
-    deviation = (variance + eps).rsqrt().repeat_interleave(each, dim=1)
-    shift = gradient.sum(2)
-    scale = torch.einsum("ncp,ncp->nc", gradient, inputs.flatten(2))
-    yield weight, (scale - mean * shift) * deviation
+    positions = gradient.shape[2]
+    normal, _, _ = torch.native_group_norm(
+        inputs.contiguous(), None, None, samples, channels, positions, groups, eps
+    )
+    yield weight, normal.flatten(2).mul_(gradient).sum(2)
     if bias is not None:
-        yield bias, shift
+        yield bias, gradient.sum(2)
 
 
 def _layer_norm(module: nn.Module, call: Call) -> Gradients:

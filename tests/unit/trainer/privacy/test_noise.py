@@ -86,7 +86,7 @@ def test_a_sum_beyond_the_lattice_is_cut_and_stays_exact() -> None:
 
 
 def test_no_number_is_the_sum_of_the_two_halves_of_one_pair() -> None:
-    # Radii of 1 at a twelfth of the circle, four to a number: cosines in one half of the places,
+    # Radii of 1 at a twelfth of the circle, two to a number: cosines in one half of the places,
     # sines in the other. A pair's cosine and sine added up would give a third number.
     class Fixed(UnsafeSeededStream):
         calls = 0
@@ -96,8 +96,8 @@ def test_no_number_is_the_sum_of_the_two_halves_of_one_pair() -> None:
             return np.full(count, math.exp(-0.5) if self.calls % 2 else 1 / 12)
 
     stream = Fixed(16)
-    assert gaussian(stream, 6) == pytest.approx([math.sqrt(3)] * 3 + [1.0] * 3)
-    assert stream.calls == 8
+    assert gaussian(stream, 6) == pytest.approx([math.sqrt(1.5)] * 3 + [math.sqrt(0.5)] * 3)
+    assert stream.calls == 4
 
 
 def test_without_noise_the_sum_is_what_it_was() -> None:
