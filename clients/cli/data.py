@@ -6,7 +6,7 @@ import os
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,8 +21,11 @@ from clients.cli.tasks.kek import KekKind, own_kek
 from clients.cli.tasks.offer import Offer, read_offer
 from clients.cli.tasks.rules import read_rules
 from policies.wire.contract import Dataset, KeyRef, SealedFile
-from trainer.data.manifest import Manifest, TableManifest, read_manifest
+from trainer.data.manifest import Manifest, TableManifest, VolumesManifest, read_manifest
 from trainer.sealed import SealedBlob, seal
+
+if TYPE_CHECKING:
+    from trainer.data.prepare import Report
 
 app = new_app("Preprocess, seal and upload a data set.")
 
@@ -42,49 +45,96 @@ class PlaneName(StrEnum):
     SAGITTAL = "sagittal"
 
 
-@command(app, "preprocess", examples="depa data preprocess volumes/ prepared/ --size 64")
+class Layout(StrEnum):
+    """What volumes become."""
+
+    SLICES = "slices"
+    VOLUMES = "volumes"
+
+
+@command(
+    app,
+    "preprocess",
+    examples="depa data preprocess volumes/ prepared/ --size 64; "
+    "depa data preprocess scans/ prepared/ --modality ct --window brain --window subdural; "
+    "depa data preprocess scans/ prepared/ --modality ct --window 40:80 --layout volumes "
+    "--spacing 5 --spacing 2 --spacing 2",
+)
 def preprocess(
     session: Session,
-    source: Annotated[Path, typer.Argument(help="Folder of NIfTI volumes with masks.")],
+    source: Annotated[Path, typer.Argument(help="Folder of NIfTI volumes or DICOM series.")],
     out: Annotated[Path, typer.Argument(help="Folder to create.")],
     *,
+    layout: Annotated[Layout, typer.Option(help="2D slices, or whole volumes.")] = Layout.SLICES,
+    modality: Annotated[
+        list[str] | None, typer.Option(help="Channel: flair, t1, t1ce, t2 or ct; repeatable.")
+    ] = None,
+    window: Annotated[
+        list[str] | None,
+        typer.Option(help="Window of a CT: CENTRE:WIDTH, brain, subdural, stroke, bone."),
+    ] = None,
+    spacing: Annotated[
+        list[float] | None, typer.Option(help="Volumes: mm between voxels, once or three times.")
+    ] = None,
     plane: Annotated[PlaneName, typer.Option(help="Direction of the slices.")] = PlaneName.AXIAL,
     size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 64,
-    min_tumour: Annotated[int, typer.Option(help="Pixels that make a tumour slice.")] = 10,
-    max_slices: Annotated[int, typer.Option(help="Tumour slices a patient.")] = 8,
+    min_tumour: Annotated[int, typer.Option(help="Mask pixels that make a chosen slice.")] = 10,
+    max_slices: Annotated[int, typer.Option(help="Slices with a mask a patient.")] = 8,
     negative_slices: Annotated[int, typer.Option(help="Other slices a patient.")] = 0,
-    modality: Annotated[list[str] | None, typer.Option(help="BraTS channel; repeatable.")] = None,
     augment: Annotated[int, typer.Option(help="Changed copies of each slice.")] = 0,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
 ) -> Answer:
-    """Turn 3D volumes into normalised 2D slices; damaged volumes are named and left out."""
+    """Turn scans into normalised slices or volumes; damaged ones are named and left out."""
     # The image libraries take a while to load; no other command of this noun needs them.
+    from trainer.data.intensity import Window  # noqa: PLC0415
     from trainer.data.prepare import prepare  # noqa: PLC0415
     from trainer.data.preprocess import Augmentation, Plane, Recipe  # noqa: PLC0415
+    from trainer.data.whole import VolumeRecipe  # noqa: PLC0415
 
-    recipe = Recipe(
-        plane=Plane(plane.value),
-        size=(size, size),
-        min_tumour_pixels=min_tumour,
-        max_slices=max_slices,
-        negative_slices=negative_slices,
-        modalities=tuple(modality or ("flair",)),
-        augmentation=Augmentation(copies=augment) if augment else None,
-    )
+    modalities = tuple(modality or ("flair",))
+    windows = tuple(Window.parse(text) for text in window or ())
+    recipe: Recipe | VolumeRecipe
+    if layout is Layout.VOLUMES:
+        recipe = VolumeRecipe(spacing=_spacing(spacing), modalities=modalities, windows=windows)
+    elif spacing:
+        raise UsageError("slices have a size, not a spacing", hint="give --layout volumes")
+    else:
+        recipe = Recipe(
+            plane=Plane(plane.value),
+            size=(size, size),
+            min_tumour_pixels=min_tumour,
+            max_slices=max_slices,
+            negative_slices=negative_slices,
+            modalities=modalities,
+            windows=windows,
+            augmentation=Augmentation(copies=augment) if augment else None,
+        )
     report = prepare(source, out, recipe=recipe, jobs=min(jobs, os.cpu_count() or 1))
+    return _prepared(session, out, report)
+
+
+def _spacing(given: list[float] | None) -> tuple[float, float, float]:
+    match given or [5.0, 2.0, 2.0]:
+        case [side]:
+            return side, side, side
+        case [depth, height, width]:
+            return depth, height, width
+        case sides:
+            hint = "give --spacing once, or for depth, height and width"
+            raise UsageError(f"--spacing is given {len(sides)} times", hint=hint)
+
+
+def _prepared(session: Session, out: Path, report: Report) -> Answer:
     for refused in report.refused:
         session.out.note(f"left out: {refused}")
-    patients = report.manifest.patients
-    slices = sum(entry.slices for entry in patients)
-    return Answer(
-        {
-            "folder": str(out),
-            "patients": len(patients),
-            "slices": slices,
-            "refused": [{"patient": r.patient, "reason": r.reason} for r in report.refused],
-        },
-        f"{out}: {len(patients)} patients, {slices} slices, {len(report.refused)} volumes left out",
-    )
+    manifest = report.manifest
+    value: dict[str, Any] = {"folder": str(out), "patients": len(manifest.patients)}
+    what = f"{out}: {len(manifest.patients)} patients"
+    if isinstance(manifest, Manifest):
+        value["slices"] = sum(entry.slices for entry in manifest.patients)
+        what += f", {value['slices']} slices"
+    value["refused"] = [{"patient": r.patient, "reason": r.reason} for r in report.refused]
+    return Answer(value, f"{what}, {len(report.refused)} volumes left out")
 
 
 @command(app, "table", examples="depa data table visits.csv visits/ --unit-key person")
@@ -190,7 +240,9 @@ def _units(source: Path) -> int:
         from trainer.data.tables import check_table  # noqa: PLC0415
 
         check_table(source)
-    return len(manifest.patients) if isinstance(manifest, Manifest) else manifest.units
+    if isinstance(manifest, Manifest | VolumesManifest):
+        return len(manifest.patients)
+    return manifest.units
 
 
 def _dataset(file: SealedFile, source: Path, units: int) -> Dataset:

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save_file
 
 from trainer.data.errors import DataError
+from trainer.data.files import Files, Folder
 from trainer.data.manifest import MANIFEST, ArraysManifest, read_manifest
+from trainer.data.patients import MAX_FILE_BYTES
 
 _FILE = "arrays.safetensors"
 _WHITE = np.float32(255)
@@ -21,30 +23,31 @@ _WHITE = np.float32(255)
 class ArrayDataset:
     """Pictures with class numbers; unit i is picture i."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open a data set folder.
+    def __init__(self, source: Path | Files) -> None:
+        """Open a data set.
 
         Raises:
             DataError: when a file is missing, too many, damaged or not what the manifest says.
             policies.errors.DocumentError: when the manifest is not valid.
         """
-        manifest = read_manifest(folder)
+        files = Folder(source) if isinstance(source, Path) else source
+        manifest = read_manifest(files)
         if not isinstance(manifest, ArraysManifest):
-            raise DataError(f"{folder.name}: expected arrays, got {manifest.layout}")
-        present = {path.name for path in folder.iterdir()}
+            raise DataError(f"{files.name}: expected arrays, got {manifest.layout}")
+        present = files.names()
         if present != {_FILE, MANIFEST}:
             odd = ", ".join(sorted(present ^ {_FILE, MANIFEST})[:5])
-            raise DataError(f"{folder.name}: files differ from the manifest: {odd}")
+            raise DataError(f"{files.name}: files differ from the manifest: {odd}")
         try:
-            tensors = load_file(folder / _FILE)
-        except (SafetensorError, OSError) as error:
-            raise DataError(f"{folder.name}: {error}") from None
+            tensors = load(files.read(_FILE, limit=MAX_FILE_BYTES))
+        except SafetensorError as error:
+            raise DataError(f"{files.name}: {error}") from None
         if set(tensors) != {"image", "label"}:
             got = ", ".join(sorted(tensors))
-            raise DataError(f"{folder.name}: expected image and label, got {got}")
+            raise DataError(f"{files.name}: expected image and label, got {got}")
         self.manifest = manifest
         self._image, self._label = tensors["image"], tensors["label"]
-        _check(folder.name, self._image, self._label, manifest)
+        _check(files.name, self._image, self._label, manifest)
 
     @property
     def patients(self) -> None:

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from trainer.data.arrays import ArrayDataset
 from trainer.data.errors import DataError
-from trainer.data.manifest import Manifest, read_manifest
+from trainer.data.files import Files
+from trainer.data.manifest import Manifest, VolumesManifest, read_manifest
 from trainer.data.slices import SliceDataset
 from trainer.data.units import UnitDataset
+from trainer.data.volume_set import VolumeDataset
 
 
 class Joinable(UnitDataset, Protocol):
@@ -43,7 +45,8 @@ class DirectoryJoin:
         """Join data sets by their ids.
 
         Raises:
-            DataError: when there is none, one is empty, shapes differ or a patient is in two.
+            DataError: when there is none, one is empty, shapes or spacings differ or a patient is
+                in two.
         """
         if not datasets:
             raise DataError("join: there is no data set")
@@ -57,6 +60,10 @@ class DirectoryJoin:
                 got = f"{dataset} has {units.sample_shape}, {first_id} has {first.sample_shape}"
                 hint = "prepare both with the same size and modalities"
                 raise DataError(f"join: shapes differ: {got}", hint=hint)
+            if _spacing(units) != _spacing(first):
+                got = f"{dataset} has {_spacing(units)}, {first_id} has {_spacing(first)}"
+                hint = "prepare both with the same spacing"
+                raise DataError(f"join: spacings differ: {got}", hint=hint)
             for patient in units.patients or ():
                 if patient in owners:
                     both = f"{owners[patient]} and {dataset}"
@@ -91,13 +98,21 @@ class DirectoryJoin:
         return units.unit(index - self._ends[place] + len(units))
 
 
-def open_dataset(folder: Path) -> SliceDataset | ArrayDataset:
-    """Open a data set folder of either layout.
+def _spacing(units: Joinable) -> tuple[float, ...]:
+    return units.spacing if isinstance(units, VolumeDataset) else ()
+
+
+def open_dataset(source: Path | Files) -> SliceDataset | VolumeDataset | ArrayDataset:
+    """Open a data set of any layout but tables.
 
     Raises:
         DataError: when it is damaged.
         policies.errors.DocumentError: when its manifest is not valid.
     """
-    if isinstance(read_manifest(folder), Manifest):
-        return SliceDataset(folder)
-    return ArrayDataset(folder)
+    match read_manifest(source):
+        case Manifest():
+            return SliceDataset(source)
+        case VolumesManifest():
+            return VolumeDataset(source)
+        case _:
+            return ArrayDataset(source)

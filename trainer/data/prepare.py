@@ -1,4 +1,4 @@
-"""Prepare a data set folder from a folder of volumes: an executor around `slice_volume`.
+"""Prepare a data set folder from a folder of volumes: an executor around a pure function.
 
 The folder holds one `<patient>.safetensors` a patient and `dataset.json`. It appears complete or
 not at all, and the same volumes and recipe give the same bytes in any number of processes.
@@ -17,31 +17,41 @@ from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeAlias
 
 from safetensors.numpy import save_file
 
 from trainer.data.errors import DataError, VolumeRefused
-from trainer.data.manifest import MANIFEST, Manifest, PatientEntry
+from trainer.data.manifest import (
+    MANIFEST,
+    Manifest,
+    PatientEntry,
+    VolumeEntry,
+    VolumesManifest,
+)
 from trainer.data.preprocess import PatientSlices, Recipe, slice_volume
 from trainer.data.volumes import PatientFiles, find_patients, read_volume
+from trainer.data.whole import PatientVolume, VolumeRecipe, whole_volume
+
+_Result: TypeAlias = PatientSlices | PatientVolume | VolumeRefused
 
 
 @dataclass(frozen=True)
 class Report:
     """What became of every patient."""
 
-    manifest: Manifest
+    manifest: Manifest | VolumesManifest
     refused: tuple[VolumeRefused, ...]
     """Patients that are left out, each with its reason, sorted by name."""
 
 
-def prepare(source: Path, out: Path, *, recipe: Recipe, jobs: int = 1) -> Report:
+def prepare(source: Path, out: Path, *, recipe: Recipe | VolumeRecipe, jobs: int = 1) -> Report:
     """Read the volumes under `source` and write the data set folder `out`.
 
     Args:
         source: Folder with volumes (see `trainer.data.volumes`).
         out: Folder to create; it MUST not exist.
-        recipe: How volumes become slices.
+        recipe: How volumes become slices, or volumes of one spacing.
         jobs: Processes; 1 works in this one.
 
     Raises:
@@ -53,7 +63,7 @@ def prepare(source: Path, out: Path, *, recipe: Recipe, jobs: int = 1) -> Report
         raise DataError(f"jobs: expected at least 1, got {jobs}")
     found = find_patients(source, modalities=recipe.modalities)
     refused = list(found.refused)
-    entries: list[PatientEntry] = []
+    entries: list[PatientEntry | VolumeEntry] = []
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = out.with_name(f".{out.name}.{secrets.token_hex(8)}")
     scratch.mkdir()
@@ -64,7 +74,7 @@ def prepare(source: Path, out: Path, *, recipe: Recipe, jobs: int = 1) -> Report
                 continue
             path = scratch / f"{result.patient}.safetensors"
             save_file({"image": result.image, "mask": result.mask}, path)
-            entries.append(PatientEntry(patient=result.patient, slices=len(result.image)))
+            entries.append(_entry(result))
         manifest = _manifest(source, entries, refused, recipe)
         (scratch / MANIFEST).write_bytes(manifest.canonical())
         scratch.rename(out)
@@ -74,22 +84,40 @@ def prepare(source: Path, out: Path, *, recipe: Recipe, jobs: int = 1) -> Report
 
 
 def _manifest(
-    source: Path, entries: list[PatientEntry], refused: list[VolumeRefused], recipe: Recipe
-) -> Manifest:
+    source: Path,
+    entries: list[PatientEntry | VolumeEntry],
+    refused: list[VolumeRefused],
+    recipe: Recipe | VolumeRecipe,
+) -> Manifest | VolumesManifest:
     if not entries:
         reasons = "; ".join(str(one) for one in refused[:3])
         raise DataError(f"{source}: no patient is left of {len(refused)}: {reasons}")
+    channels = recipe.scale.channels
+    if isinstance(recipe, VolumeRecipe):
+        return VolumesManifest(
+            patients=tuple(entry for entry in entries if isinstance(entry, VolumeEntry)),
+            channels=channels,
+            spacing=recipe.spacing,
+            recipe=recipe.to_json(),
+        )
     return Manifest(
-        patients=tuple(entries),
-        channels=len(recipe.modalities),
+        patients=tuple(entry for entry in entries if isinstance(entry, PatientEntry)),
+        channels=channels,
         size=recipe.size,
         recipe=recipe.to_json(),
     )
 
 
+def _entry(result: PatientSlices | PatientVolume) -> PatientEntry | VolumeEntry:
+    if isinstance(result, PatientSlices):
+        return PatientEntry(patient=result.patient, slices=len(result.image))
+    depth, height, width = result.mask.shape[1:]
+    return VolumeEntry(patient=result.patient, shape=(depth, height, width))
+
+
 def _results(
-    patients: Iterable[PatientFiles], *, recipe: Recipe, jobs: int
-) -> Iterator[PatientSlices | VolumeRefused]:
+    patients: Iterable[PatientFiles], *, recipe: Recipe | VolumeRecipe, jobs: int
+) -> Iterator[_Result]:
     """Yield each patient's result in order, at most two volumes a process in memory."""
     one = partial(_one, recipe=recipe)
     if jobs == 1:
@@ -98,7 +126,7 @@ def _results(
     # Spawned, not forked: a fork of a process with threads may inherit a held lock.
     with ProcessPoolExecutor(min(jobs, os.cpu_count() or 1), get_context("spawn")) as pool:
         waiting = iter(patients)
-        running: deque[Future[PatientSlices | VolumeRefused]] = deque(
+        running: deque[Future[_Result]] = deque(
             pool.submit(one, files) for files in islice(waiting, 2 * jobs)
         )
         while running:
@@ -106,8 +134,11 @@ def _results(
             running.extend(pool.submit(one, files) for files in islice(waiting, 1))
 
 
-def _one(files: PatientFiles, *, recipe: Recipe) -> PatientSlices | VolumeRefused:
+def _one(files: PatientFiles, *, recipe: Recipe | VolumeRecipe) -> _Result:
     try:
-        return slice_volume(read_volume(files), recipe=recipe)
+        volume = read_volume(files)
+        if isinstance(recipe, VolumeRecipe):
+            return whole_volume(volume, recipe=recipe)
+        return slice_volume(volume, recipe=recipe)
     except VolumeRefused as refused:
         return refused.with_traceback(None)

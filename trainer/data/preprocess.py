@@ -3,8 +3,7 @@
 1. The plane's slices are resampled to square pictures by area, keeping the body's proportions.
 2. Slices with enough tumour are chosen, evenly spread when there are more than allowed; slices
    without tumour come on top if asked for.
-3. Intensities are clipped at percentiles and z-scored, both within the patient's own brain, so that
-   no statistic of one patient reaches another.
+3. Intensities are scaled, by the patient alone (see `trainer.data.intensity`).
 4. Optionally flipped and turned copies are added; the draw depends on seed and patient only.
 """
 
@@ -14,21 +13,23 @@ import hashlib
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from trainer.data.errors import DataError, VolumeRefused
-from trainer.data.volumes import BRATS_MODALITIES, Image, Mask, Volume
+from trainer.data.grid import Image
+from trainer.data.intensity import Scale, Window
+from trainer.data.resample import area_weights
+from trainer.data.volumes import Mask, Volume
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Pictures: TypeAlias = npt.NDArray[np.float16]
 Labels: TypeAlias = npt.NDArray[np.uint8]
-
-_CLIP_SIGMA = 8.0
-_FOREGROUND = 0.1
-"""Share of the 99th percentile above which a voxel counts as head and not as air."""
 
 
 class Plane(StrEnum):
@@ -71,33 +72,42 @@ class Recipe:
     """Slices without any tumour a patient may have."""
     percentiles: tuple[float, float] = (0.5, 99.5)
     modalities: tuple[str, ...] = ("flair",)
+    windows: tuple[Window, ...] = ()
+    """Channels of a CT; other images have none."""
     augmentation: Augmentation | None = None
 
     def __post_init__(self) -> None:
-        low, high = self.percentiles
         extra = self.augmentation or Augmentation()
         checks = [
             ("size", self.size, all(8 <= side <= 1024 for side in self.size)),
             ("min_tumour_pixels", self.min_tumour_pixels, self.min_tumour_pixels >= 1),
             ("max_slices", self.max_slices, 1 <= self.max_slices <= 512),
             ("negative_slices", self.negative_slices, 0 <= self.negative_slices <= 512),
-            ("percentiles", self.percentiles, 0 <= low < high <= 100),
-            ("modalities", self.modalities, 0 < len(set(self.modalities)) == len(self.modalities)),
-            ("modalities", self.modalities, set(self.modalities) <= set(BRATS_MODALITIES)),
             ("augmentation.copies", extra.copies, 1 <= extra.copies <= 16),
             ("augmentation.rotate_degrees", extra.rotate_degrees, 0 <= extra.rotate_degrees <= 180),
         ]
         for field, value, holds in checks:
             if not holds:
                 raise DataError(f"{field}: {value} is out of range")
+        self.scale  # noqa: B018 - checks its own part
+
+    @property
+    def scale(self) -> Scale:
+        """How intensities are scaled."""
+        return Scale(self.modalities, self.percentiles, self.windows)
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as it stands in a data set's manifest."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(self).items()
-            if value is not None
-        }
+        return recipe_json(self)
+
+
+def recipe_json(recipe: DataclassInstance) -> dict[str, Any]:
+    """Return a recipe's parameters as JSON; what is not used is not there."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in asdict(recipe).items()
+        if value is not None and value != ()
+    }
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,7 @@ class PatientSlices:
 
     patient: str
     image: Pictures
-    """[k, C, H, W], z-scores within the brain, 0 outside."""
+    """[k, C, H, W], scaled."""
     mask: Labels
     """[k, 1, H, W], 0 or 1."""
 
@@ -121,7 +131,9 @@ def slice_volume(volume: Volume, *, recipe: Recipe) -> PatientSlices:
         raise VolumeRefused(volume.patient, "the mask is empty")
     image, mask = _resample(volume, recipe)
     chosen = _choose(volume.patient, image, mask, recipe)
-    normal = _normalise(volume.patient, image, recipe)[chosen]
+    by_channel = image.swapaxes(0, 1)
+    head = recipe.scale.head(by_channel)
+    normal = recipe.scale.applied(volume.patient, by_channel, head).swapaxes(0, 1)[chosen]
     labels = mask[chosen][:, None]
     if recipe.augmentation is not None:
         normal, labels = _augment(volume.patient, normal, labels, recipe.augmentation)
@@ -132,31 +144,17 @@ def _resample(volume: Volume, recipe: Recipe) -> tuple[Image, Mask]:
     """Return all slices of the plane: image [S, C, H, W] and mask [S, H, W]."""
     axis = _AXIS[recipe.plane]
     spacing = [side for index, side in enumerate(volume.spacing) if index != axis]
-    image = np.moveaxis(volume.image, axis + 1, 0)
+    image = np.moveaxis(recipe.scale.ready(volume.image), axis + 1, 0)
     mask = np.moveaxis(volume.mask, axis, 0).astype(np.float32)
     # Rows run from top to bottom: back to front is drawn upwards, feet to head too.
     image, mask = image.swapaxes(2, 3)[:, :, ::-1], mask.swapaxes(1, 2)[:, ::-1]
     step = max(
         mask.shape[1] * spacing[1] / recipe.size[0], mask.shape[2] * spacing[0] / recipe.size[1]
     )
-    rows = _area_weights(mask.shape[1], recipe.size[0], step=step / spacing[1])
-    columns = _area_weights(mask.shape[2], recipe.size[1], step=step / spacing[0]).T
+    rows = area_weights(mask.shape[1], recipe.size[0], step=step / spacing[1])
+    columns = area_weights(mask.shape[2], recipe.size[1], step=step / spacing[0]).T
     pictures: Image = np.asarray(rows @ image @ columns, dtype=np.float32)
     return pictures, np.asarray(rows @ mask @ columns >= 0.5)
-
-
-def _area_weights(source: int, target: int, *, step: float) -> Image:
-    """Return [target, source]: each target pixel is the mean of the source pixels it covers.
-
-    The source lies centred, `step` source pixels to a target pixel, zeros around it. Where a target
-    pixel is smaller than a source pixel this is linear interpolation.
-    """
-    width = max(step, 1.0)
-    centre = (np.arange(target) + 0.5 - target / 2) * step + source / 2
-    edge = np.arange(source)
-    low, high = centre[:, None] - width / 2, centre[:, None] + width / 2
-    overlap = np.minimum(high, edge + 1) - np.maximum(low, edge)
-    return np.asarray(np.clip(overlap, 0, None) / width, dtype=np.float32)
 
 
 def _spread(places: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:
@@ -174,33 +172,10 @@ def _choose(patient: str, image: Image, mask: Mask, recipe: Recipe) -> npt.NDArr
         raise VolumeRefused(patient, reason)
     chosen = _spread(tumour, recipe.max_slices)
     if recipe.negative_slices:
-        covered = _foreground(image).mean(axis=(1, 2))
+        covered = recipe.scale.head(image.swapaxes(0, 1)).mean(axis=(1, 2))
         empty = np.flatnonzero((area == 0) & (covered >= 0.1))
         chosen = np.sort(np.concatenate([chosen, _spread(empty, recipe.negative_slices)]))
     return chosen
-
-
-def _foreground(image: Image) -> Mask:
-    """Return [S, H, W]: where the first channel shows a head and not air."""
-    first = image[:, 0]
-    return np.asarray(first > _FOREGROUND * np.percentile(first, 99))
-
-
-def _normalise(patient: str, image: Image, recipe: Recipe) -> Image:
-    head = _foreground(image)
-    result = np.zeros_like(image)
-    for channel in range(image.shape[1]):
-        values = image[:, channel][head]
-        if values.size < 2:
-            raise VolumeRefused(patient, "the image shows nothing but air")
-        low, high = np.percentile(values, recipe.percentiles)
-        clipped = np.clip(values, low, high)
-        deviation = float(clipped.std(dtype=np.float64))
-        if not deviation > 0:
-            raise VolumeRefused(patient, f"channel {recipe.modalities[channel]} has no contrast")
-        scores = (clipped - clipped.mean(dtype=np.float64)) / deviation
-        result[:, channel][head] = np.clip(scores, -_CLIP_SIGMA, _CLIP_SIGMA)
-    return result
 
 
 def _augment(patient: str, image: Image, mask: Mask, how: Augmentation) -> tuple[Image, Mask]:

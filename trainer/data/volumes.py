@@ -2,8 +2,11 @@
 
 Two layouts are read as they are, also side by side:
 
-* BraTS: `<patient>/<patient>_flair.nii.gz`, `_t1`, `_t1ce`, `_t2` and the mask `_seg`;
+* folders: `<patient>/<patient>_flair.nii.gz`, `_t1`, `_t1ce`, `_t2` or `_ct`, and the mask `_seg`;
 * pairs: `<patient>_image.nii.gz` and `<patient>_label.nii.gz`.
+
+Where a NIfTI file may stand, a folder of the same name with one DICOM series may stand too; a CT
+may also lie as `.dcm` files anywhere in the patient's folder.
 
 A volume comes back in RAS+ orientation with its voxel size. Nothing in a file is believed before it
 was checked: headers are read first, and a volume over the size limit is never loaded.
@@ -12,27 +15,23 @@ was checked: headers are read first, and a volume over the size limit is never l
 from __future__ import annotations
 
 import re
-import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.dicom import holds_dicom, open_series
 from trainer.data.errors import DataError, VolumeRefused
+from trainer.data.grid import Grid, Image
+from trainer.data.nifti import SUFFIXES, open_nifti
 
-Image: TypeAlias = npt.NDArray[np.float32]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
-BRATS_MODALITIES = ("flair", "t1", "t1ce", "t2")
-MAX_VOXELS = 512**3
-"""Voxels of one volume: a CT of 512 slices."""
-MAX_FILE_BYTES = 2 * 1024**3
+MODALITIES = ("flair", "t1", "t1ce", "t2", "ct")
 MAX_PATIENTS = 100_000
-_SUFFIXES = (".nii.gz", ".nii")
 _PATIENT = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,126}\Z")
 _AFFINE_TOLERANCE_MM = 1e-3
 
@@ -43,7 +42,7 @@ class PatientFiles:
 
     patient: str
     images: tuple[Path, ...]
-    """One file a channel, in the order of the modalities asked for."""
+    """One file or series a channel, in the order of the modalities asked for."""
     mask: Path
 
 
@@ -55,7 +54,7 @@ class Volume:
     image: Image
     """[C, X, Y, Z], finite."""
     mask: Mask
-    """[X, Y, Z], tumour of any label."""
+    """[X, Y, Z], what is to be found, of any label."""
     spacing: tuple[float, float, float]
     """Millimetres between voxels along X, Y, Z."""
 
@@ -75,14 +74,14 @@ def find_patients(root: Path, *, modalities: tuple[str, ...] = ("flair",)) -> Fo
 
     Args:
         root: Folder in one of the two layouts.
-        modalities: BraTS channels, in order; pairs hold one channel and need one modality.
+        modalities: Channels, in order; pairs hold one channel and need one modality.
 
     Raises:
         DataError: when the folder is missing, holds no patient, or a modality is unknown.
     """
-    unknown = [name for name in modalities if name not in BRATS_MODALITIES]
+    unknown = [name for name in modalities if name not in MODALITIES]
     if unknown or not modalities or len(set(modalities)) != len(modalities):
-        known = ", ".join(BRATS_MODALITIES)
+        known = ", ".join(MODALITIES)
         raise DataError(f"modalities: expected different ones of {known}, got {modalities}")
     if not root.is_dir():
         raise DataError(f"{root} is not a folder", hint="give the folder that holds the volumes")
@@ -118,17 +117,15 @@ def _candidates(root: Path, modalities: tuple[str, ...]) -> list[_Candidate]:
     for entry in root.iterdir():
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        stem = _stem(entry)
+        if stem.endswith(("_image", "_label")):
+            pairs[stem[: -len("_image")]] = None
+        elif entry.is_dir():
             name = entry.name
-            images = [(kind, _existing(entry / f"{name}_{kind}")) for kind in modalities]
+            images = [(kind, _channel(entry, kind)) for kind in modalities]
             mask = _existing(entry / f"{name}_seg")
             if mask is not None or any(path is not None for _, path in images):
                 result.append((name, images, mask))
-            continue
-        for suffix in _SUFFIXES:
-            for part in ("_image", "_label"):
-                if entry.name.endswith(part + suffix):
-                    pairs[entry.name.removesuffix(part + suffix)] = None
     for name in pairs:
         images = [("image", _existing(root / f"{name}_image"))]
         images += [(kind, None) for kind in modalities[1:]]
@@ -136,12 +133,26 @@ def _candidates(root: Path, modalities: tuple[str, ...]) -> list[_Candidate]:
     return result
 
 
+def _stem(entry: Path) -> str:
+    """Return the name without what says that it is an image; empty if it may be none."""
+    if entry.is_dir():
+        return entry.name
+    ends = (suffix for suffix in SUFFIXES if entry.name.endswith(suffix))
+    suffix = next(ends, None)
+    return "" if suffix is None else entry.name.removesuffix(suffix)
+
+
+def _channel(folder: Path, kind: str) -> Path | None:
+    found = _existing(folder / f"{folder.name}_{kind}")
+    return folder if found is None and kind == "ct" and holds_dicom(folder) else found
+
+
 def _existing(stem: Path) -> Path | None:
-    for suffix in _SUFFIXES:
+    for suffix in SUFFIXES:
         path = stem.with_name(stem.name + suffix)
         if path.is_file():
             return path
-    return None
+    return stem if stem.is_dir() else None
 
 
 def read_volume(files: PatientFiles) -> Volume:
@@ -152,63 +163,30 @@ def read_volume(files: PatientFiles) -> Volume:
             or does not lie on the same grid as the others.
     """
     patient = files.patient
-    images = [_open(path, patient) for path in files.images]
-    label = _open(files.mask, patient)
+    images = [open_grid(path, patient=patient) for path in files.images]
+    label = open_grid(files.mask, patient=patient)
     first = images[0]
     for other in (*images[1:], label):
-        if other.shape != first.shape:
-            raise VolumeRefused(patient, f"shapes differ: {first.shape} and {other.shape}")
-        if not np.allclose(other.affine, first.affine, atol=_AFFINE_TOLERANCE_MM):
+        if other.upright_shape != first.upright_shape:
+            reason = f"shapes differ: {first.upright_shape} and {other.upright_shape}"
+            raise VolumeRefused(patient, reason)
+        if not np.allclose(other.upright_affine, first.upright_affine, atol=_AFFINE_TOLERANCE_MM):
             raise VolumeRefused(patient, "image and mask do not lie at the same place (affine)")
-    channels = np.stack([_voxels(image, patient) for image in images])
-    mask = _voxels(label, patient)
+    channels = np.stack([image.upright() for image in images])
+    mask = label.upright()
     if np.any(mask < 0) or np.any(mask != np.rint(mask)):
         raise VolumeRefused(patient, "the mask holds values that are no labels")
     if not np.any(channels != channels[:, :1, :1, :1]):
         raise VolumeRefused(patient, "the image is empty: every voxel is the same")
-    spacing = nib.affines.voxel_sizes(nib.as_closest_canonical(label).affine)
-    x, y, z = (float(side) for side in spacing)
-    return Volume(patient, channels, mask > 0, (x, y, z))
+    return Volume(patient, channels, mask > 0, label.spacing)
 
 
-def _open(path: Path, patient: str) -> Any:
-    """Return the NIfTI image in `path`, header checked, voxels not yet read."""
-    size = path.stat().st_size
-    if size == 0:
-        raise VolumeRefused(patient, f"{path.name} is empty")
-    if size > MAX_FILE_BYTES:
-        raise VolumeRefused(patient, f"{path.name} is larger than {MAX_FILE_BYTES} bytes")
-    try:
-        image = nib.Nifti1Image.from_filename(path)
-    except Exception as error:  # noqa: BLE001, nibabel raises whatever its parsers and zlib raise
-        raise VolumeRefused(patient, f"{path.name} is no NIfTI file: {_line(error)}") from None
-    shape = image.shape
-    if len(shape) != 3:
-        raise VolumeRefused(patient, f"{path.name} has {len(shape)} dimensions, expected 3")
-    if min(shape) < 1 or int(np.prod(shape, dtype=np.int64)) > MAX_VOXELS:
-        raise VolumeRefused(patient, f"{path.name} has shape {shape}, the limit is {MAX_VOXELS}")
-    if image.get_data_dtype().kind not in "iuf":
-        raise VolumeRefused(patient, f"{path.name} holds {image.get_data_dtype()}, not numbers")
-    sizes = nib.affines.voxel_sizes(image.affine)
-    if not np.all(np.isfinite(image.affine)) or not np.all((sizes > 1e-3) & (sizes < 100)):
-        raise VolumeRefused(patient, f"{path.name} has an impossible voxel size")
-    return image
+def open_grid(path: Path, *, patient: str) -> Grid:
+    """Open a NIfTI file, or a folder with a DICOM series; voxels are not yet read.
 
-
-def _voxels(image: Any, patient: str) -> Image:
-    """Read the voxels in RAS+ orientation; `dataobj` keeps them from becoming float64."""
-    name = Path(image.get_filename()).name
-    try:
-        voxels = np.asarray(nib.as_closest_canonical(image).dataobj)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise VolumeRefused(patient, f"{name} is damaged: {_line(error)}") from None
-    # A value beyond float32 becomes infinite here and is then refused like any other.
-    with np.errstate(over="ignore"):
-        values = voxels.astype(np.float32)
-    if not np.all(np.isfinite(values)):
-        raise VolumeRefused(patient, f"{name} holds values that are not finite")
-    return values
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+    Raises:
+        VolumeRefused: when the header is damaged, or not that of one three-dimensional image.
+    """
+    return (
+        open_series(path, patient=patient) if path.is_dir() else open_nifti(path, patient=patient)
+    )

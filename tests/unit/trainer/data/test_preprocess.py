@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.trainer.data.makers import SPACING, head, lesion
 from trainer.data.errors import DataError, VolumeRefused
+from trainer.data.intensity import Window
 from trainer.data.preprocess import Augmentation, Plane, Recipe, slice_volume
 from trainer.data.volumes import Volume
 
@@ -131,7 +132,9 @@ def test_an_image_without_contrast_is_refused() -> None:
         ({"max_slices": 0}, "max_slices"),
         ({"negative_slices": -1}, "negative_slices"),
         ({"percentiles": (99.0, 1.0)}, "percentiles"),
-        ({"modalities": ("ct",)}, "modalities"),
+        ({"modalities": ("pet",)}, "modalities"),
+        ({"modalities": ("ct",)}, "windows"),
+        ({"windows": (Window(40, 80),)}, "windows"),
         ({"augmentation": Augmentation(copies=0)}, "augmentation.copies"),
     ],
 )
