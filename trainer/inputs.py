@@ -13,7 +13,7 @@ from clients.api.stores import open_store
 from policies.agreement import Agreement
 from policies.parameters import most_parameters
 from policies.wire.contract import Dataset
-from policies.wire.datasets import sample_shape
+from policies.wire.datasets import SlicesDataset, VolumesDataset, sample_shape
 from policies.wire.tables import TableDataset, TableJoinConfig
 from trainer.data.errors import DataError
 from trainer.data.join import DirectoryJoin, Joinable, open_dataset
@@ -100,7 +100,10 @@ def _dataset(item: Dataset, folder: Path) -> Joinable:
 
 def _fits(agreement: Agreement, units: Joinable) -> None:
     wanted = agreement.pipeline.train.dataset
-    shape = sample_shape(wanted)
+    # Patches are cut out of volumes of any size.
+    shape = (wanted.channels,) if isinstance(wanted, VolumesDataset) else sample_shape(wanted)
     got = units.sample_shape
     if tuple(got) != tuple(shape):
         raise DataError(f"samples have shape {list(got)}, the pipeline asks for {list(shape)}")
+    if isinstance(wanted, SlicesDataset | VolumesDataset) and wanted.classes != 1:
+        raise DataError(f"masks have 1 channel, the pipeline asks for {wanted.classes}")

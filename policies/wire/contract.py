@@ -79,7 +79,7 @@ class Dataset(SealedFile):
 
     units: int = Field(gt=0, le=10**9)
     """Number of privacy units in it, which the provider states publicly."""
-    format: Literal["slices", "arrays", "table"]
+    format: Literal["slices", "volumes", "arrays", "table"]
     table: TableSchema | None = None
     """What a table holds; absent for data of another format."""
 

@@ -39,6 +39,8 @@ class VolumesDataset(Wire):
     channels: int = Field(default=1, ge=1, le=16)
     classes: int = Field(default=1, ge=1, le=16)
     """Mask channels."""
+    around_mask: float = Field(default=0.5, ge=0, le=1)
+    """Share of a patient's patches that hold a voxel of its own mask; the others lie anywhere."""
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:

@@ -46,11 +46,13 @@ _METRICS_OF: dict[str, frozenset[str]] = {
 
 
 class Augmentation(Wire):
-    """Random changes of a sample, image and mask alike, independent of other samples."""
+    """Random changes of a sample, independent of other samples; the mask moves with the image."""
 
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
     max_shift: int = Field(default=0, ge=0, le=64)
-    """Pixels; what moves out is lost and what moves in is zero."""
+    """Pixels in height and width; what moves out is lost and what moves in is zero."""
+    intensity: float | None = Field(default=None, gt=0, le=1)
+    """Largest share by which the image's contrast, and its brightness, are changed."""
 
 
 class PrivacyParams(Wire):

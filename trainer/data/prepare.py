@@ -19,6 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 from safetensors.numpy import save_file
 
 from trainer.data.errors import DataError, VolumeRefused
@@ -73,7 +74,9 @@ def prepare(source: Path, out: Path, *, recipe: Recipe | VolumeRecipe, jobs: int
                 refused.append(result)
                 continue
             path = scratch / f"{result.patient}.safetensors"
-            save_file({"image": result.image, "mask": result.mask}, path)
+            # safetensors writes memory as it lies: a turned view would come back as another image.
+            tensors = {"image": result.image, "mask": result.mask}
+            save_file({name: np.ascontiguousarray(part) for name, part in tensors.items()}, path)
             entries.append(_entry(result))
         manifest = _manifest(source, entries, refused, recipe)
         (scratch / MANIFEST).write_bytes(manifest.canonical())

@@ -142,6 +142,9 @@ def test_a_folder_of_series_becomes_a_set_of_volumes(tmp_path: Path) -> None:
     assert image.shape == (1, 1, 9, 12, 10)
     assert mask.shape == (1, 1, 9, 12, 10)
     assert units.spacing == (5.0, 4.0, 4.0)
+    made = whole_volume(volume(), recipe=RECIPE)
+    assert np.array_equal(image[0], made.image.astype(np.float32))
+    assert np.array_equal(mask[0], made.mask)
 
 
 def test_two_processes_write_the_same_volumes(tmp_path: Path) -> None:
