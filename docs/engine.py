@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from docs.markdown import page, table
 from trainer.privacy.clipping import Clipping
-from trainer.privacy.engine import Precision, UnitBatch
+from trainer.privacy.engine import MAX_NUMBERS, Precision, UnitBatch
 from trainer.privacy.errors import EngineRefused
 from trainer.privacy.layers import convolution
 from trainer.privacy.layers.registry import KINDS, is_known, strategies
@@ -96,7 +96,8 @@ _REFUSED = (
     "changes with the samples beside it is refused, whatever the layers are called."
 )
 _MEMORY = (
-    f"A part of a batch has at most {MAX_SAMPLES} samples, and so many that their gradients "
+    f"A part of a batch has at most {MAX_SAMPLES} samples, so few that what goes in is at most "
+    f"{MAX_NUMBERS:,} numbers (patches of volumes pass a few at a time) and that their gradients "
     f"are at most {MAX_FLOATS:,} numbers ({MAX_FLOATS * 4 // 1024**2} MB); a unit is never cut, so "
     "that `samplesPerUnit` times the number of parameters is what a part holds at least. Layers "
     "that go by ghost norms hold no gradients of samples. Batches of any size cost time, not "

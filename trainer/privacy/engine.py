@@ -6,12 +6,16 @@ add noise to it before anything derived from it leaves the process.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
+
+MAX_NUMBERS: Final = 1 << 20
+"""Numbers of a forward pass's inputs; the activations take several hundred times as many bytes."""
 
 SampleLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Outputs and targets of samples to one loss a sample, `[samples]`."""
@@ -53,6 +57,11 @@ class UnitBatch:
             owner=self.owner[start:stop] - first,
             units=last - first,
         )
+
+    def at_once(self, most: int) -> int:
+        """Return how many samples a forward pass takes: at most `most`, fewer of large ones."""
+        numbers = max(1, math.prod(self.inputs.shape[1:]))
+        return max(1, min(most, MAX_NUMBERS // numbers))
 
     def parts(self, *, samples: int) -> list[UnitBatch]:
         """Cut into parts of whole units with about `samples` samples each."""

@@ -70,7 +70,7 @@ class OpacusEngine:
     def unit_sum(self, batch: UnitBatch) -> torch.Tensor:
         """See `PrivateEngine.unit_sum`."""
         total = torch.zeros(self.size)
-        samples = max(1, min(_MAX_SAMPLES, _MAX_FLOATS // self.size))
+        samples = max(1, min(batch.at_once(_MAX_SAMPLES), _MAX_FLOATS // self.size))
         for part in batch.parts(samples=samples):
             gradients = self._gradients(part)
             total += clip_and_sum(

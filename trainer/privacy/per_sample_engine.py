@@ -104,7 +104,7 @@ class PerSampleEngine:
             self._checked = True
         self._model.train()
         total = torch.zeros(self.size, device=self._parameters[0].device)
-        samples = max(1, min(MAX_SAMPLES, MAX_FLOATS // self.size))
+        samples = max(1, min(batch.at_once(MAX_SAMPLES), MAX_FLOATS // self.size))
         for part in batch.parts(samples=samples):
             total += self._part_sum(part)
         return total

@@ -33,8 +33,9 @@ class PlainEngine:
         total = torch.zeros(self.size)
         weights = 1.0 / torch.bincount(batch.owner, minlength=batch.units)[batch.owner]
         self._model.train()
-        for start in range(0, len(weights), _MAX_SAMPLES):
-            part = slice(start, start + _MAX_SAMPLES)
+        samples = batch.at_once(_MAX_SAMPLES)
+        for start in range(0, len(weights), samples):
+            part = slice(start, start + samples)
             with self._precision.on(batch.inputs.device):
                 losses = self._loss(self._model(batch.inputs[part]), batch.targets[part])
             gradients = torch.autograd.grad((losses * weights[part]).sum(), self._parameters)

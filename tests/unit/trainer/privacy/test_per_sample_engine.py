@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from trainer.privacy import engine as privacy_engine
 from trainer.privacy import per_sample_engine
 from trainer.privacy.clipping import Clipping
 from trainer.privacy.engine import Precision, UnitBatch
@@ -290,6 +291,18 @@ def test_without_measuring_the_sums_of_two_engines_are_the_same_bits() -> None:
         assert engine.ways == {}
         engine.close()
     assert torch.equal(*sums)
+
+
+def test_large_samples_pass_through_in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(2)
+    model, data = unet(), batch(2, 8, 8)
+    engine = PerSampleEngine(model, loss=loss, max_grad_norm=0.3)
+    whole = engine.unit_sum(data)
+    seen: list[int] = []
+    model.register_forward_pre_hook(lambda _model, inputs: seen.append(len(inputs[0])))
+    monkeypatch.setattr(privacy_engine, "MAX_NUMBERS", 2 * 2 * 8 * 8)
+    assert difference(engine.unit_sum(data), whole) < 1e-4
+    assert seen == [2, 2, 1]
 
 
 def test_bf16_keeps_the_bound_and_comes_close() -> None:
