@@ -26,6 +26,7 @@ NOUNS: Final[dict[str, str]] = {
     "contract": "Draft, check, sign and follow a contract",
     "key": "Put keys into the party's own vault, bound to a contract",
     "run": "Check, submit, deploy and fetch a training run",
+    "model": "Use a fetched model on own scans",
     "risk": "What an attacker could do to one person, in probabilities",
     "policy": "Ask the policy, look into it, build and test it",
     "attest": "Verify evidence of a clean room",

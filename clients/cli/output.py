@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -163,6 +163,21 @@ class Output:
             steps = progress.add_task("steps", note="")
             budget = progress.add_task("epsilon", note="")
             yield Bars(progress, steps, budget)
+
+    @contextmanager
+    def bar(self, label: str) -> Iterator[Callable[[int, int], None]]:
+        """Show one bar while the block runs, told how much is done and how much there is."""
+        if self.as_json or self.quiet or not self._stderr.is_terminal:
+            yield lambda _done, _all: None
+            return
+        text, note = TextColumn("{task.description}"), TextColumn("{task.fields[note]}")
+        with Progress(text, BarColumn(), note, console=self._stderr, transient=True) as progress:
+            task = progress.add_task(label, total=None, note="")
+
+            def show(done: int, every: int) -> None:
+                progress.update(task, completed=done, total=every, note=f"{done}/{every}")
+
+            yield show
 
 
 def _title(error: Failure, command: str) -> str:

@@ -81,6 +81,12 @@ class Grid:
             raise VolumeRefused(self.patient, f"{self.name} holds values that are not finite")
         return np.asarray(values, dtype=np.float32)
 
+    def stored(self, upright: Image) -> Image:
+        """Return upright voxels along the axes in which this image is stored."""
+        upright_axes = np.array([[0, 1], [1, 1], [2, 1]])
+        back = nib.orientations.ornt_transform(upright_axes, self._turn)
+        return np.asarray(nib.orientations.apply_orientation(upright, back))
+
 
 def first_line(error: Exception) -> str:
     """Return a library's message in one short line."""

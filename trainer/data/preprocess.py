@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from trainer.data.cut import Cut
 from trainer.data.errors import DataError, VolumeRefused
 from trainer.data.grid import Image
 from trainer.data.intensity import Scale, Window
-from trainer.data.resample import area_weights
 from trainer.data.volumes import Mask, Volume
 
 if TYPE_CHECKING:
@@ -91,6 +91,10 @@ class Recipe:
                 raise DataError(f"{field}: {value} is out of range")
         self.scale  # noqa: B018 - checks its own part
 
+    def cut(self, shape: tuple[int, ...], spacing: tuple[float, float, float]) -> Cut:
+        """Return how a scan of a shape and spacing is cut into slices."""
+        return Cut.of(shape, spacing=spacing, axis=_AXIS[self.plane], size=self.size)
+
     @property
     def scale(self) -> Scale:
         """How intensities are scaled."""
@@ -129,32 +133,31 @@ def slice_volume(volume: Volume, *, recipe: Recipe) -> PatientSlices:
     """
     if not volume.mask.any():
         raise VolumeRefused(volume.patient, "the mask is empty")
-    image, mask = _resample(volume, recipe)
+    cut = recipe.cut(volume.mask.shape, volume.spacing)
+    image = cut.pictures(recipe.scale.ready(volume.image))
+    mask = cut.pictures(volume.mask[None].astype(np.float32))[:, 0] >= 0.5
     chosen = _choose(volume.patient, image, mask, recipe)
-    by_channel = image.swapaxes(0, 1)
-    head = recipe.scale.head(by_channel)
-    normal = recipe.scale.applied(volume.patient, by_channel, head).swapaxes(0, 1)[chosen]
+    normal = _scaled(volume.patient, image, recipe)[chosen]
     labels = mask[chosen][:, None]
     if recipe.augmentation is not None:
         normal, labels = _augment(volume.patient, normal, labels, recipe.augmentation)
     return PatientSlices(volume.patient, normal.astype(np.float16), labels.astype(np.uint8))
 
 
-def _resample(volume: Volume, recipe: Recipe) -> tuple[Image, Mask]:
-    """Return all slices of the plane: image [S, C, H, W] and mask [S, H, W]."""
-    axis = _AXIS[recipe.plane]
-    spacing = [side for index, side in enumerate(volume.spacing) if index != axis]
-    image = np.moveaxis(recipe.scale.ready(volume.image), axis + 1, 0)
-    mask = np.moveaxis(volume.mask, axis, 0).astype(np.float32)
-    # Rows run from top to bottom: back to front is drawn upwards, feet to head too.
-    image, mask = image.swapaxes(2, 3)[:, :, ::-1], mask.swapaxes(1, 2)[:, ::-1]
-    step = max(
-        mask.shape[1] * spacing[1] / recipe.size[0], mask.shape[2] * spacing[0] / recipe.size[1]
-    )
-    rows = area_weights(mask.shape[1], recipe.size[0], step=step / spacing[1])
-    columns = area_weights(mask.shape[2], recipe.size[1], step=step / spacing[0]).T
-    pictures: Image = np.asarray(rows @ image @ columns, dtype=np.float32)
-    return pictures, np.asarray(rows @ mask @ columns >= 0.5)
+def every_slice(patient: str, image: Image, cut: Cut, *, recipe: Recipe) -> Pictures:
+    """Return all slices `[S, C, H, W]` of a scan `[C, X, Y, Z]`, scaled.
+
+    Raises:
+        VolumeRefused: when all is air, or a channel has no contrast.
+    """
+    pictures = cut.pictures(recipe.scale.ready(image))
+    return _scaled(patient, pictures, recipe).astype(np.float16)
+
+
+def _scaled(patient: str, image: Image, recipe: Recipe) -> Image:
+    by_channel = image.swapaxes(0, 1)
+    head = recipe.scale.head(by_channel)
+    return np.asarray(recipe.scale.applied(patient, by_channel, head).swapaxes(0, 1))
 
 
 def _spread(places: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:

@@ -25,3 +25,13 @@ def along(image: Image, weights: Image, *, axis: int) -> Image:
     """Apply `area_weights` to one axis of an image."""
     turned = np.moveaxis(np.tensordot(weights, image, axes=(1, axis)), 0, axis)
     return np.asarray(turned, dtype=np.float32)
+
+
+def back_weights(source: int, target: int, *, step: float) -> Image:
+    """Return [source, target], the way back from `area_weights`: each row is a mean, or nothing.
+
+    What lies outside the target is zero; next to its border the outermost target voxel counts.
+    """
+    weights = area_weights(target, source, step=1 / step)
+    whole = weights.sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(weights, whole, where=whole > 0, out=np.zeros_like(weights)))

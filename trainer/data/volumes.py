@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -165,20 +166,77 @@ def read_volume(files: PatientFiles) -> Volume:
     patient = files.patient
     images = [open_grid(path, patient=patient) for path in files.images]
     label = open_grid(files.mask, patient=patient)
-    first = images[0]
-    for other in (*images[1:], label):
-        if other.upright_shape != first.upright_shape:
-            reason = f"shapes differ: {first.upright_shape} and {other.upright_shape}"
-            raise VolumeRefused(patient, reason)
-        if not np.allclose(other.upright_affine, first.upright_affine, atol=_AFFINE_TOLERANCE_MM):
-            raise VolumeRefused(patient, "image and mask do not lie at the same place (affine)")
+    _check_aligned((*images, label), others="image and mask")
     channels = np.stack([image.upright() for image in images])
     mask = label.upright()
     if np.any(mask < 0) or np.any(mask != np.rint(mask)):
         raise VolumeRefused(patient, "the mask holds values that are no labels")
-    if not np.any(channels != channels[:, :1, :1, :1]):
-        raise VolumeRefused(patient, "the image is empty: every voxel is the same")
+    _check_seen(patient, channels)
     return Volume(patient, channels, mask > 0, label.spacing)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A patient's checked image without a mask."""
+
+    image: Image
+    """[C, X, Y, Z] as in `Volume`, finite."""
+    grid: Grid
+    """Where the voxels lie, and how they are stored."""
+
+    @property
+    def patient(self) -> str:
+        """What refusals call it."""
+        return self.grid.patient
+
+
+def read_scan(path: Path, *, modalities: tuple[str, ...]) -> Scan:
+    """Read an image to look for something in.
+
+    Args:
+        path: A NIfTI file or a folder with a DICOM series, where there is one modality; or a
+            patient's folder, as `find_patients` reads it.
+        modalities: Channels, in order.
+
+    Raises:
+        VolumeRefused: when a channel is missing or not fit, as in `read_volume`.
+    """
+    patient = (_stem(path) or path.name).removesuffix("_image")
+    if not _PATIENT.match(patient):
+        raise VolumeRefused(patient, "its name is no plain file name")
+    if not path.exists():
+        raise VolumeRefused(patient, f"{path} is not there")
+    found = {kind: _scan_channel(path, kind, alone=len(modalities) == 1) for kind in modalities}
+    missing = [kind for kind, place in found.items() if place is None]
+    if missing:
+        raise VolumeRefused(patient, f"{' and '.join(missing)} missing")
+    grids = [open_grid(place, patient=patient) for place in found.values() if place is not None]
+    _check_aligned(grids, others="channels")
+    image = np.stack([grid.upright() for grid in grids])
+    _check_seen(patient, image)
+    return Scan(image, grids[0])
+
+
+def _scan_channel(path: Path, kind: str, *, alone: bool) -> Path | None:
+    if path.is_file():
+        return path if alone else None
+    found = _channel(path, kind)
+    return path if found is None and alone and holds_dicom(path) else found
+
+
+def _check_aligned(grids: Sequence[Grid], *, others: str) -> None:
+    first = grids[0]
+    for other in grids[1:]:
+        if other.upright_shape != first.upright_shape:
+            reason = f"shapes differ: {first.upright_shape} and {other.upright_shape}"
+            raise VolumeRefused(first.patient, reason)
+        if not np.allclose(other.upright_affine, first.upright_affine, atol=_AFFINE_TOLERANCE_MM):
+            raise VolumeRefused(first.patient, f"{others} do not lie at the same place (affine)")
+
+
+def _check_seen(patient: str, image: Image) -> None:
+    if not np.any(image != image[:, :1, :1, :1]):
+        raise VolumeRefused(patient, "the image is empty: every voxel is the same")
 
 
 def open_grid(path: Path, *, patient: str) -> Grid:

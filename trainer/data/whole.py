@@ -8,20 +8,19 @@ Axes are depth, height, width: from the feet up, from the front back, from left 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from trainer.data.errors import DataError, VolumeRefused
+from trainer.data.frame import Frame
 from trainer.data.grid import Image
 from trainer.data.intensity import Scale, Window
 from trainer.data.preprocess import Labels, Pictures, recipe_json
-from trainer.data.resample import along, area_weights
 from trainer.data.volumes import Mask, Volume
 
-_MAX_SIDE = 1024
+Box: TypeAlias = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,16 @@ class VolumeRecipe:
         if not all(0.1 <= side <= 50 for side in self.spacing):
             raise DataError(f"spacing: {self.spacing} is out of range, 0.1 to 50 mm")
         self.scale  # noqa: B018 - checks its own part
+
+    def frame(
+        self, patient: str, shape: tuple[int, ...], spacing: tuple[float, float, float]
+    ) -> Frame:
+        """Return how a scan of a shape and spacing is resampled.
+
+        Raises:
+            VolumeRefused: when it becomes too large.
+        """
+        return Frame.of(patient, shape, spacing=spacing, target=self.spacing)
 
     @property
     def scale(self) -> Scale:
@@ -71,35 +80,38 @@ def whole_volume(volume: Volume, *, recipe: VolumeRecipe) -> PatientVolume:
     Raises:
         VolumeRefused: when all is air, or the volume is too large at this spacing.
     """
+    frame = recipe.frame(volume.patient, volume.mask.shape, volume.spacing)
+    mask = frame.volume(volume.mask[None].astype(np.float32))[0] >= 0.5
+    image, box = scaled_volume(volume.patient, volume.image, frame, recipe=recipe, keep=mask)
+    return PatientVolume(volume.patient, image, mask[box][None].astype(np.uint8))
+
+
+def scaled_volume(
+    patient: str, image: Image, frame: Frame, *, recipe: VolumeRecipe, keep: Mask | None = None
+) -> tuple[Pictures, Box]:
+    """Return the scaled image `[C, d, h, w]` and the box of the frame that it fills.
+
+    Args:
+        patient: Name for refusals.
+        image: The scan `[C, X, Y, Z]`.
+        frame: How it is resampled.
+        recipe: How it is scaled.
+        keep: What the box has to hold besides the head.
+
+    Raises:
+        VolumeRefused: when all is air.
+    """
     scale = recipe.scale
-    image, mask = _resampled(volume, recipe)
-    head = scale.head(image)
+    resampled = frame.volume(scale.ready(image))
+    head = scale.head(resampled)
     if not head.any():
-        raise VolumeRefused(volume.patient, "the image shows nothing but air")
-    box = _box(head | mask)
-    scaled = scale.applied(volume.patient, image[:, *box], head[box])
-    return PatientVolume(
-        volume.patient, scaled.astype(np.float16), mask[box][None].astype(np.uint8)
-    )
+        raise VolumeRefused(patient, "the image shows nothing but air")
+    box = _box(head if keep is None else head | keep)
+    scaled = scale.applied(patient, resampled[:, *box], head[box])
+    return scaled.astype(np.float16), box
 
 
-def _resampled(volume: Volume, recipe: VolumeRecipe) -> tuple[Image, Mask]:
-    """Return image [C, D, H, W], 0 where there is air, and mask [D, H, W]."""
-    image = recipe.scale.ready(volume.image).transpose(0, 3, 2, 1)[:, :, ::-1]
-    mask = volume.mask.transpose(2, 1, 0)[:, ::-1].astype(np.float32)
-    for axis, (source, target) in enumerate(zip(volume.spacing[::-1], recipe.spacing, strict=True)):
-        length = mask.shape[axis]
-        side = math.ceil(length * source / target - 1e-6)
-        if side > _MAX_SIDE:
-            reason = f"{side} voxels along one side at this spacing, at most {_MAX_SIDE}"
-            raise VolumeRefused(volume.patient, reason)
-        weights = area_weights(length, side, step=target / source)
-        image = along(image, weights, axis=axis + 1)
-        mask = along(mask, weights, axis=axis)
-    return image, np.asarray(mask >= 0.5)
-
-
-def _box(inside: Mask) -> tuple[slice, ...]:
+def _box(inside: Mask) -> Box:
     """Return the smallest box around what is inside."""
     sides = []
     for axis in range(inside.ndim):

@@ -14,6 +14,7 @@ from policies.wire.choices import Metric
 from policies.wire.datasets import SlicesDataset, VolumesDataset, patch_of
 from policies.wire.pipeline import TrainDlConfig
 from trainer.data.units import UnitDataset
+from trainer.data.volume_set import VolumeDataset
 from trainer.metrics.classes import (
     ClassReport,
     classification,
@@ -52,13 +53,19 @@ def measure(
     if isinstance(config.dataset, SlicesDataset | VolumesDataset):
         patch = patch_of(config.dataset)
         every = patients(model, units, threshold=config.threshold, patch=patch)
-        return _of_masks(every, config.metrics)
+        spacing = units.spacing if isinstance(units, VolumeDataset) else None
+        return _of_masks(every, config.metrics, spacing=spacing)
     found = samples(model, units)
     count = config.dataset.classes
     return {metric: _of_classes(metric, found, count=count) for metric in config.metrics}
 
 
-def _of_masks(every: Iterable[PatientFound], metrics: Iterable[Metric]) -> Mapping[Metric, Figure]:
+def _of_masks(
+    every: Iterable[PatientFound],
+    metrics: Iterable[Metric],
+    *,
+    spacing: tuple[float, float, float] | None,
+) -> Mapping[Metric, Figure]:
     values: dict[Metric, list[float]] = {metric: [] for metric in metrics}
     counts: dict[Metric, dict[str, int]] = defaultdict(dict)
     for patient in every:
@@ -75,7 +82,7 @@ def _of_masks(every: Iterable[PatientFound], metrics: Iterable[Metric]) -> Mappi
                     slices = counts[metric].get("ignored_slices", 0)
                     counts[metric]["ignored_slices"] = slices + distance.ignored_slices
                 case "hausdorff_distance":
-                    found.append(volume_distance(patient.found, patient.truth))
+                    found.append(volume_distance(patient.found, patient.truth, spacing=spacing))
                 case _:
                     raise ValueError(f"expected a metric of masks, got {metric}")
     return {metric: _mean(mean_score(found), **counts[metric]) for metric, found in values.items()}

@@ -10,10 +10,11 @@ from clients.api.blobs import download, split_blob_url
 from clients.api.stores import open_store
 from clients.cli.command import Session
 from clients.cli.errors import NotFoundError, Refused, UsageError
-from clients.cli.files import new_folder
+from clients.cli.files import new_folder, write_new
 from clients.cli.identity import OUTPUT_KEY
 from clients.cli.output import Answer
 from clients.cli.tasks.measuring import COLUMNS, Measurement, measured
+from clients.cli.tasks.origin import Origin, Preparation, model_digest, origin_path
 from clients.cli.tasks.plots import draw_masks
 from clients.cli.tasks.record import proven_dossier
 from clients.cli.tasks.service import connect, open_identity
@@ -23,6 +24,7 @@ from policies.wire.datasets import patch_of
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import RunReport
 from trainer.data.join import open_dataset
+from trainer.data.manifest import Manifest, VolumesManifest, read_manifest
 from trainer.models.factory import build_model, read_base_model
 from trainer.sealed import open_output
 
@@ -41,8 +43,9 @@ def fetch_result(
     if out.exists():
         raise UsageError(f"{out} exists already", hint="choose another folder")
     beside = out.with_name(f"{out.name}-metrics")
-    if test is not None and beside.exists():
-        raise UsageError(f"{beside} exists already", hint="choose another folder for --out")
+    for written in (origin_path(out), *([] if test is None else [beside])):
+        if written.exists():
+            raise UsageError(f"{written} exists already", hint="choose another folder for --out")
     identity = open_identity(session)
     client = connect(session, identity)
     dossier = proven_dossier(session, client, client.run(run).contract)
@@ -53,18 +56,13 @@ def fetch_result(
     key = X25519PrivateKey.from_private_bytes(identity.keystore.read(OUTPUT_KEY))
     with new_folder(out) as folder:
         digest = _open(report, key=key, folder=folder)
-        model = build_model(pipeline.train.model, base=read_base_model(folder))
-        found = Measurement()
-        if test is not None:
-            units = open_dataset(test)
-            found = measured(model, units, config=pipeline.train, beside=beside)
-            if plot is not None:
-                threshold, patch = pipeline.train.threshold, patch_of(pipeline.train.dataset)
-                draw_masks(model, units, threshold=threshold, png=plot, patch=patch)
+        found = _measured(folder, pipeline, test=test, plot=plot, beside=beside)
+        write_new(origin_path(out), _origin(report, pipeline, folder=folder, test=test).canonical())
     return Answer(
         {
             "run": run,
             "model": str(out),
+            "origin": str(origin_path(out)),
             "digest": digest,
             "report": report.digest(),
             "spent": None if report.spent is None else report.spent.to_json(),
@@ -84,6 +82,38 @@ def _report(dossier: Dossier, run: str) -> RunReport:
     if found[0].state != "completed" or found[0].model is None or found[0].model_url is None:
         raise Refused(f"{run} is reported as {found[0].state}: {found[0].reason}")
     return found[0]
+
+
+def _measured(
+    folder: Path, pipeline: Pipeline, *, test: Path | None, plot: Path | None, beside: Path
+) -> Measurement:
+    train = pipeline.train
+    model = build_model(train.model, base=read_base_model(folder))
+    if test is None:
+        return Measurement()
+    units = open_dataset(test)
+    found = measured(model, units, config=train, beside=beside)
+    if plot is not None:
+        patch = patch_of(train.dataset)
+        draw_masks(model, units, threshold=train.threshold, png=plot, patch=patch)
+    return found
+
+
+def _origin(report: RunReport, pipeline: Pipeline, *, folder: Path, test: Path | None) -> Origin:
+    if report.model is None:
+        raise Refused(f"{report.run} reports no model")
+    manifest = None if test is None else read_manifest(test)
+    return Origin(
+        run=report.run,
+        contract=report.contract,
+        report=report.digest(),
+        sealed=report.model,
+        file=model_digest(folder),
+        pipeline=pipeline,
+        preparation=Preparation(layout=manifest.layout, recipe=manifest.recipe)
+        if isinstance(manifest, Manifest | VolumesManifest)
+        else None,
+    )
 
 
 def _open(report: RunReport, *, key: X25519PrivateKey, folder: Path) -> str:

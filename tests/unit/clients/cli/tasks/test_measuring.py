@@ -16,6 +16,7 @@ from policies.wire.choices import Metric
 from policies.wire.pipeline import TrainDlConfig
 from tests.metrics import guesses
 from tests.training import Blobs, train_config
+from trainer.data.volume_set import VolumeDataset
 from trainer.metrics.classes import classification, confusion_matrix
 from trainer.metrics.masks import overlap
 from trainer.predict import cases
@@ -116,6 +117,24 @@ class Lumps:
         return mask * 2, mask
 
 
+class Millimetres(VolumeDataset):
+    """The same with a known spacing."""
+
+    def __init__(self) -> None:
+        self._units = Lumps()
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        return (5.0, 1.0, 1.0)
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def unit(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        images, masks = self._units.unit(index)
+        return np.roll(images, 1, axis=2), masks
+
+
 def of_volumes(*metrics: str) -> TrainDlConfig:
     model = {"kind": "unet3d", "inChannels": 1, "outChannels": 1, "levels": 2}
     dataset = {"kind": "volumes", "patch": [4, 8, 8]}
@@ -127,6 +146,9 @@ def test_volumes_are_measured_whole_and_window_by_window(tmp_path: Path) -> None
     found = measured(Bright(), Lumps(), config=config, beside=tmp_path / "m").to_json()
     assert found["metrics"] == {"dice_score": 1.0, "hausdorff_distance": 0.0, "recall": 1.0}
     assert found["counts"]["hausdorff_distance"] == {"counted": 2, "ignored": 0}
+    config = of_volumes("hausdorff_distance")
+    apart = measured(Bright(), Millimetres(), config=config, beside=tmp_path / "a").to_json()
+    assert apart["metrics"] == {"hausdorff_distance": 5.0}
     png = tmp_path / "masks.png"
     draw_masks(Bright(), Lumps(), threshold=0.5, png=png, patch=(4, 8, 8))
     assert png.read_bytes().startswith(b"\x89PNG")
