@@ -235,6 +235,7 @@ def compose(events: Sequence[Event], *, delta: float, adjacency: Adjacency) -> f
     return epsilon
 
 
+@lru_cache(maxsize=16)
 def epsilon_table(agreed: PrivacyPlan, *, points: int = 25) -> tuple[tuple[int, float], ...]:
     """Return `(step, epsilon after it)` at about `points` steps, from 0 to the last.
 

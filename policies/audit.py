@@ -199,6 +199,8 @@ def _reported(run: _Run) -> Iterator[Finding]:
                 f", epsilon {report.spent.micro_epsilon / MILLION:.4f} at delta "
                 f"{report.spent.delta_trillionths / TRILLION:g} in {report.spent.steps} steps"
             )
+        if report.restarts is not None:
+            detail += f", training killed and resumed {report.restarts} times"
         yield Finding(f"{approval.run} report", detail)
 
 

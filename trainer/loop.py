@@ -19,7 +19,9 @@ from policies.accounting import PrivacyPlan
 from policies.wire.pipeline import TrainDlConfig
 from policies.wire.run import Spent
 from trainer.batches import assemble
+from trainer.checkpoint import Checkpoints, State
 from trainer.data.units import UnitDataset
+from trainer.faults import NOT_FINITE, reason_of
 from trainer.losses import build_stage_loss
 from trainer.memory import keep_freed_memory
 from trainer.optimisers import Averager, build_optimizer, build_scheduler
@@ -31,6 +33,7 @@ from trainer.privacy.plain_engine import PlainEngine
 from trainer.privacy.sampling import poisson_sample
 from trainer.privacy.streams import Streams
 from trainer.spending import spent_after
+from trainer.states import put_state, take_state
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ def train(
     agreed: PrivacyPlan | None,
     streams: Streams,
     on_step: Callable[[StepReport], None],
+    checkpoints: Checkpoints | None = None,
+    start: State | None = None,
 ) -> Trained:
     """Train a model in place and return its weights and what they cost.
 
@@ -75,9 +80,12 @@ def train(
             caller MUST have found allowed by the contract.
         streams: Random streams with fresh keys.
         on_step: Called after every step with public values.
+        checkpoints: Where to keep what a killed process would lose.
+        start: What to go on from; it MUST be of this very run.
 
     Raises:
         EngineRefused: if the model or loss breaks the privacy guarantee.
+        CheckpointRefused: if `start` is not of this model, stage and plan.
         TrainingAborted: if the weights are no longer finite, or anything else ended the loop; what
             was spent is in it.
         BudgetError: if the plan's cost cannot be computed.
@@ -86,17 +94,24 @@ def train(
         raise ValueError("a private stage needs a privacy plan, and only a private stage has one")
     keep_freed_memory()
     fit = _Fit(model, units, config, agreed=agreed, streams=streams)
+    if start is not None:
+        fit.restore(start)
     started = time.monotonic()
     try:
         while fit.may_go_on():
             fit.step()
             on_step(fit.report(time.monotonic() - started))
+            if checkpoints is not None:
+                checkpoints.keep_if_due(fit.steps, fit.state)
     except (TrainingAborted, EngineRefused):
         raise
     except Exception as error:
         # The step that failed counts as taken: it may have touched the weights.
-        spent = fit.spent(min(fit.steps + 1, config.steps))
-        raise TrainingAborted(f"training stopped in step {fit.steps + 1}", spent=spent) from error
+        raise TrainingAborted(
+            f"training stopped in step {fit.steps + 1}",
+            spent=fit.spent(min(fit.steps + 1, config.steps)),
+            reason=reason_of(error),
+        ) from error
     finally:
         fit.engine.close()
     return Trained(fit.averager.weights(model), fit.steps, fit.spent(fit.steps))
@@ -114,10 +129,11 @@ class _Fit:
         agreed: PrivacyPlan | None,
         streams: Streams,
     ) -> None:
-        self.steps = 0
+        self.steps = self._first = 0
         self._model, self._units, self._config = model, units, config
         self._agreed, self._streams = agreed, streams
         self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._device = next(model.parameters()).device
         self._ledger = _Ledger(agreed)
         self._rate = (
             agreed.sampling_rate if agreed else min(1.0, config.batch_size / max(1, len(units)))
@@ -136,13 +152,16 @@ class _Fit:
     def step(self) -> None:
         """Sample, clip, noise, step; the privacy of it was paid for before."""
         streams, config = self._streams, self._config
+        streams.begin(self.steps)
         chosen = poisson_sample(streams.sampling, units=len(self._units), rate=self._rate)
         batch = assemble(self._units, chosen, config=config, stream=streams.augmentation)
         # An empty batch takes its step like any other: noise only.
-        total = torch.zeros(self.engine.size) if batch is None else self.engine.unit_sum(batch)
+        total = torch.zeros(self.engine.size)
+        if batch is not None:
+            total = self.engine.unit_sum(batch.to(self._device)).cpu()
         noisy = add_noise(total, standard_deviation=self._deviation, stream=streams.noise)
         # Divided by the expected size: the real one is secret.
-        _set_gradients(self._parameters, noisy / config.batch_size)
+        _set_gradients(self._parameters, (noisy / config.batch_size).to(self._device))
         self._optimizer.step()
         self._scheduler.step()
         self.averager.update(self._model)
@@ -151,6 +170,7 @@ class _Fit:
             raise TrainingAborted(
                 f"the weights are not finite after step {self.steps}",
                 spent=self.spent(self.steps),
+                reason=NOT_FINITE,
                 hint="use a smaller learning rate",
             )
 
@@ -163,8 +183,39 @@ class _Fit:
             epsilon=self._ledger.after(self.steps),
             delta=self._agreed.delta if self._agreed else 0.0,
             seconds=seconds,
-            eta_seconds=seconds / self.steps * left,
+            eta_seconds=seconds / (self.steps - self._first) * left,
         )
+
+    def state(self) -> State:
+        """Return what the next step depends on."""
+        return take_state(
+            self.steps,
+            model=self._model,
+            optimizer=self._optimizer,
+            scheduler=self._scheduler,
+            averager=self.averager,
+            event=self._event(self.steps),
+        )
+
+    def restore(self, state: State) -> None:
+        """Go on from a state that `state` has returned.
+
+        Raises:
+            CheckpointRefused: if it is of another model, stage or plan.
+        """
+        put_state(
+            state,
+            model=self._model,
+            optimizer=self._optimizer,
+            scheduler=self._scheduler,
+            averager=self.averager,
+            event=self._event(state.step),
+        )
+        self.steps = self._first = state.step
+
+    def _event(self, steps: int) -> object:
+        """Return the first steps as a mechanism, in JSON."""
+        return self._agreed and accounting.event_to_json(self._agreed.event_after(steps))
 
     def spent(self, steps: int) -> Spent | None:
         """Return what the first `steps` steps cost; None where nothing is counted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn, optim
@@ -121,7 +121,16 @@ class Averager:
             else:
                 self._mean[name] = value.clone()
 
+    def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
+        """Return the average so far, and what it was made of."""
+        return self._mean, {"seen": self._seen, "count": self._count}
+
+    def restore(self, mean: Mapping[str, Tensor], counts: Mapping[str, int]) -> None:
+        """Go on from an average that `state` has returned."""
+        self._mean = dict(mean)
+        self._seen, self._count = counts["seen"], counts["count"]
+
     def weights(self, model: nn.Module) -> dict[str, Tensor]:
         """Return the averaged weights, or the model's own if nothing was averaged."""
         chosen = self._mean or model.state_dict()
-        return {name: value.detach().clone().contiguous() for name, value in chosen.items()}
+        return {name: value.detach().cpu().clone().contiguous() for name, value in chosen.items()}

@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
-from policies.accounting import micro_epsilon
 from policies.agreement import Agreement
 from policies.wire.contract import contract_urn
 from policies.wire.run import Progress, RunReport, Spent
 from trainer.gate import Attested
-
-if TYPE_CHECKING:
-    from trainer.loop import StepReport
+from trainer.messages import Stepped
 
 COMPLETED = "completed"
 
@@ -31,6 +28,8 @@ class Outcome:
     model: str | None = None
     """Digest of the sealed model."""
     model_url: str | None = None
+    restarts: int = 0
+    """How often the training process was killed and started again."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +44,16 @@ class Reporter:
 
     def phase(self, phase: str, *, step: int = 0) -> None:
         """Say that a phase has begun."""
-        self._say(phase, step=step, spent=0, eta=None)
+        self._say(phase, step=step)
 
-    def step(self, report: StepReport) -> None:
+    def step(self, done: Stepped, *, restarts: int = 0) -> None:
         """Say that a training step is done."""
-        spent = micro_epsilon(report.epsilon)
-        self._say("training", step=report.step, spent=spent, eta=report.eta_seconds)
+        more: dict[str, Any] = {"etaSeconds": done.eta_seconds}
+        if restarts:
+            more["restarts"] = restarts
+        self._say("training", step=done.step, spent=done.micro_epsilon, **more)
 
-    def _say(self, phase: str, *, step: int, spent: int, eta: float | None) -> None:
+    def _say(self, phase: str, *, step: int, spent: int = 0, **more: Any) -> None:
         value = {
             "phase": phase,
             "step": step,
@@ -60,9 +61,8 @@ class Reporter:
             "microEpsilon": spent,
             "microEpsilonLimit": self.micro_epsilon_limit,
             "seconds": round(self.seconds(), 1),
+            **more,
         }
-        if eta is not None:
-            value["etaSeconds"] = round(eta, 1)
         self.say(Progress.from_json(value))
 
 
@@ -95,6 +95,7 @@ def sign_report(
         spent=outcome.spent,
         model=outcome.model,
         model_url=outcome.model_url,
+        restarts=outcome.restarts or None,
         started_at=started_at,
         finished_at=finished_at,
     )

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -32,18 +31,19 @@ from policies.dossier import RecordRefused
 from policies.engine.workers import shared_workers
 from policies.errors import DepaError
 from policies.releases import shipped_policies
-from policies.wire.run import Progress, Spent
+from policies.wire.run import Progress
 from trainer import gate
+from trainer.faults import HINTS, INTERNAL, reason_of
 from trainer.gate import Attested
 from trainer.keys import UnwrapError, unwrap_key
-from trainer.privacy.errors import EngineRefused, TrainingAborted
-from trainer.report import Outcome, Reporter, sign_report
+from trainer.report import Reporter, sign_report
 from trainer.room import Room
 from trainer.sealed.errors import SealedError, SealReason
 from trainer.sealed.keys import OctKek, OpeningKek, RsaPrivateKek
 from trainer.tee.detect import open_tee
+from trainer.work import Work
 
-PUBLIC = (SealedError, RecordRefused, UnwrapError, ClientError)
+PUBLIC = (SealedError, RecordRefused, UnwrapError, ClientError, LedgerError)
 """Failures before any plaintext is read; their messages may leave the room."""
 _PUBLISH_SECONDS = 1.0
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -63,7 +63,10 @@ class RunFailed(DepaError):
     exit_code = 4
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"the run failed: {reason}", hint="its report says what was charged")
+        super().__init__(
+            f"the run failed: {reason}",
+            hint=HINTS.get(reason, "the run's report says what was charged"),
+        )
         self.reason = reason
 
 
@@ -92,7 +95,8 @@ def run(room: Room, environ: Mapping[str, str]) -> None:
         agreement, room=room, tee=open_tee(environ), nonce=service.nonce(room.run).nonce
     )
     released = service.release(room.run, token=attested.token)
-    outcome = Outcome(reason="internal")
+    work = Work(agreement, scratch=room.scratch, reporter=reporter)
+    outcome, reason = None, INTERNAL
     try:
         gate.confirm(
             service.bundle(room.run),
@@ -101,27 +105,17 @@ def run(room: Room, environ: Mapping[str, str]) -> None:
             attested=attested,
             now=int(time.time()),
         )
-        keks = _keks(released, room=room, agreement=agreement, attested=attested)
-        # PyTorch takes seconds to load, and a room that is refused has no use for it.
-        from trainer import work  # noqa: PLC0415
-
-        reporter = work.limited(reporter, agreement)
-        reporter.phase("unsealing")
-        inputs = work.open_inputs(agreement, keks=keks, scratch=room.scratch)
-        # From here on the whole run is charged, unless the loop itself says how far it came: a
-        # store may have taken the model and answer with an error.
-        plan = work.privacy_plan(agreement)
-        outcome = replace(outcome, opened=inputs.opened, spent=work.whole(agreement, plan))
-        outcome = work.train_and_seal(agreement, inputs, plan=plan, room=room, reporter=reporter)
-    except DepaError as error:
-        outcome = replace(outcome, reason=error.code, spent=_spent_by(error, outcome))
+        outcome = work.do(_keks(released, room=room, agreement=agreement, attested=attested))
+    except Exception as error:
+        reason = reason_of(error)
         if _is_public(error):
             raise
-        raise RunFailed(error.code) from None
+        raise RunFailed(reason) from None
     finally:
-        reporter.phase("reporting")
+        _heed_no_more()
+        work.reporter.phase("reporting")
         document, statement = sign_report(
-            outcome,
+            outcome or work.outcome(reason),
             agreement=agreement,
             attested=attested,
             started_at=started_at,
@@ -174,24 +168,21 @@ def _keks(
     return keks
 
 
-def _spent_by(error: DepaError, outcome: Outcome) -> Spent | None:
-    if isinstance(error, TrainingAborted):
-        return error.spent
-    # A model that cannot be trained with a bound is refused before its first update.
-    return None if isinstance(error, EngineRefused) else outcome.spent
-
-
-def _is_public(error: DepaError) -> bool:
+def _is_public(error: Exception) -> bool:
     # Names of files inside a sealed archive are the provider's.
     named = isinstance(error, SealedError) and error.reason is SealReason.ARCHIVE
     return isinstance(error, PUBLIC) and not named
 
 
-def _stop(signum: int, frame: FrameType | None) -> NoReturn:
-    del frame
+def _heed_no_more() -> None:
     # Told once is enough: the report must still reach the log.
     for number in _STOPPING:
         signal.signal(number, signal.SIG_IGN)
+
+
+def _stop(signum: int, frame: FrameType | None) -> NoReturn:
+    del frame
+    _heed_no_more()
     raise Stopped(f"ended by signal {signum}")
 
 
@@ -206,7 +197,8 @@ def main() -> int:
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         run(room, os.environ)
     except (DepaError, LedgerError) as error:
-        sys.stderr.write(json.dumps({"error": error.code, "message": str(error)}) + "\n")
+        told = {"error": error.code, "message": str(error), "hint": error.hint}
+        sys.stderr.write(json.dumps(told) + "\n")
         return error.exit_code
     else:
         return 0

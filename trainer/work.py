@@ -1,28 +1,114 @@
-"""The work of a clean room that has its keys: unseal, train, seal."""
+"""The work of a clean room that has its keys: unseal, have the model trained, seal it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
+from clients.api.blobs import split_blob_url
 from clients.api.stores import open_store
 from policies import accounting
 from policies.accounting import PrivacyPlan
 from policies.agreement import Agreement
 from policies.attestation.runtime import decode_base64url
+from policies.errors import BudgetError
 from policies.population import most_units
 from policies.wire.run import Spent
-from trainer.inputs import Inputs, open_inputs
-from trainer.loop import Trained, train
-from trainer.models.factory import write_model
-from trainer.privacy.streams import Streams
+from trainer.messages import Stepped
 from trainer.report import COMPLETED, Outcome, Reporter
-from trainer.room import Room
+from trainer.sealed.dataset import unseal
+from trainer.sealed.keys import OpeningKek
 from trainer.sealed.output import seal_output
 from trainer.spending import spent_after
+from trainer.training import COMMAND, Training, job_of
 
-__all__ = ["limited", "open_inputs", "privacy_plan", "train_and_seal", "whole"]
+OUTPUT: Final = "output"
+"""Folder below the scratch folder that the training process leaves the model in."""
+REFUSED_BEFORE_A_STEP: Final = "engine-refused"
+
+
+@dataclass
+class Work:
+    """One run from its keys to its sealed model; what it has done so far is always known."""
+
+    agreement: Agreement
+    scratch: Path
+    """Private folder on encrypted memory; everything in clear stays below it."""
+    reporter: Reporter
+    command: tuple[str, ...] = COMMAND
+    opened: tuple[str, ...] = ()
+    training: Training | None = None
+    plan: PrivacyPlan | None = None
+
+    def do(self, keks: Mapping[str, OpeningKek]) -> Outcome:
+        """Unseal, train and seal.
+
+        Args:
+            keks: Released keys by id of the sealed file.
+
+        Raises:
+            SealedError: when a file is not the one of the contract.
+            TrainingFailed: when no model comes of it.
+            BudgetError: when the plan's cost cannot be computed.
+            NetworkError: when a store does not answer.
+        """
+        self.reporter = limited(self.reporter, self.agreement)
+        self.reporter.phase("unsealing")
+        self.plan = privacy_plan(self.agreement)
+        self.training = Training(
+            job_of(self.agreement, plan=self.plan, scratch=self.scratch),
+            on_ready=lambda: self.reporter.phase("training"),
+            on_step=self._stepped,
+            command=self.command,
+        )
+        with self.training:
+            self.opened = unseal_files(self.agreement, keks=keks, scratch=self.scratch)
+            steps = self.training.run()
+        self.reporter.phase("sealing", step=steps)
+        return self._sealed()
+
+    def outcome(self, reason: str) -> Outcome:
+        """Return what there is to report if the run ends now."""
+        restarts = self.training.restarts if self.training else 0
+        return Outcome(reason, opened=self.opened, spent=self._spent(reason), restarts=restarts)
+
+    def _spent(self, reason: str) -> Spent | None:
+        params, training = self.agreement.pipeline.train.privacy_params, self.training
+        if self.plan is None or params is None or training is None or training.reached is None:
+            return None
+        # A model that cannot be trained with a bound is refused before its first update.
+        if training.reached == 0 and reason == REFUSED_BEFORE_A_STEP:
+            return None
+        steps = training.steps
+        if steps is None:
+            # The step after the last that was heard of counts as taken.
+            steps = min(training.reached + 1, self.plan.steps)
+        try:
+            return spent_after(steps, plan=self.plan, params=params)
+        except BudgetError:
+            # Of the whole plan it is known.
+            return spent_after(self.plan.steps, plan=self.plan, params=params)
+
+    def _stepped(self, step: Stepped, restarts: int) -> None:
+        self.reporter.step(step, restarts=restarts)
+
+    def _sealed(self) -> Outcome:
+        output, run = self.agreement.contract.output, self.agreement.run
+        path = self.scratch / "output.sealed"
+        sealed = seal_output(
+            self.scratch / OUTPUT,
+            path,
+            recipient=X25519PublicKey.from_public_bytes(
+                decode_base64url(output.public_key, claim="output.publicKey")
+            ),
+            info={"contract": self.agreement.contract_digest, "run": run},
+        )
+        stored = open_store(output.url).upload(path, name=f"{run}.sealed")
+        return replace(self.outcome(COMPLETED), model=sealed.digest, model_url=stored.url)
 
 
 def limited(reporter: Reporter, agreement: Agreement) -> Reporter:
@@ -34,36 +120,6 @@ def limited(reporter: Reporter, agreement: Agreement) -> Reporter:
     )
 
 
-def whole(agreement: Agreement, plan: PrivacyPlan | None) -> Spent | None:
-    """Return the cost of every step of the run; None if it is not private."""
-    params = agreement.pipeline.train.privacy_params
-    if plan is None or params is None:
-        return None
-    return spent_after(plan.steps, plan=plan, params=params)
-
-
-def train_and_seal(
-    agreement: Agreement,
-    inputs: Inputs,
-    *,
-    plan: PrivacyPlan | None,
-    room: Room,
-    reporter: Reporter,
-) -> Outcome:
-    """Train and seal; everything in clear stays below the scratch folder."""
-    reporter.phase("training")
-    trained = train(
-        inputs.model,
-        inputs.units,
-        agreement.pipeline.train,
-        agreed=plan,
-        streams=Streams(),
-        on_step=reporter.step,
-    )
-    reporter.phase("sealing", step=trained.steps)
-    return _sealed(trained, inputs, agreement=agreement, room=room)
-
-
 def privacy_plan(agreement: Agreement) -> PrivacyPlan | None:
     """Return the plan that the approved pipeline and the contract's public numbers fix."""
     if not agreement.pipeline.train.is_private:
@@ -72,26 +128,24 @@ def privacy_plan(agreement: Agreement) -> PrivacyPlan | None:
     return accounting.plan_training(agreement.pipeline.train, units=units)
 
 
-def _sealed(trained: Trained, inputs: Inputs, *, agreement: Agreement, room: Room) -> Outcome:
-    output = agreement.contract.output
-    folder = room.scratch / "output"
-    folder.mkdir(mode=0o700)
-    write_model(trained.weights, config=agreement.pipeline.train, base=inputs.base, folder=folder)
-    sealed = seal_output(
-        folder,
-        room.scratch / "output.sealed",
-        recipient=X25519PublicKey.from_public_bytes(
-            decode_base64url(output.public_key, claim="output.publicKey")
-        ),
-        info={"contract": agreement.contract_digest, "run": agreement.run},
-    )
-    stored = open_store(output.url).upload(
-        room.scratch / "output.sealed", name=f"{agreement.run}.sealed"
-    )
-    return Outcome(
-        reason=COMPLETED,
-        opened=inputs.opened,
-        spent=trained.spent,
-        model=sealed.digest,
-        model_url=stored.url,
-    )
+def unseal_files(
+    agreement: Agreement, *, keks: Mapping[str, OpeningKek], scratch: Path
+) -> tuple[str, ...]:
+    """Open every file of the agreement into a folder of its id; return the files' digests.
+
+    Raises:
+        SealedError: when a file is not the one of the contract.
+        NetworkError: when a store does not answer.
+    """
+    for item in agreement.files:
+        store_url, name = split_blob_url(item.url)
+        with open_store(store_url).open(name) as stream:
+            unseal(
+                stream,
+                kek=keks[item.id],
+                expected_digest=item.digest,
+                dataset=item.id,
+                version=item.version,
+                into=scratch / item.id,
+            )
+    return tuple(item.digest for item in agreement.files)

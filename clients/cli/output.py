@@ -64,12 +64,13 @@ class Bars:
         """Show where a run stands; the limits are 0 before they are known."""
         steps, limit = progress.steps, progress.micro_epsilon_limit
         eta = "" if progress.eta_seconds is None else f"  eta {progress.eta_seconds:.0f} s"
+        again = f"  restarts {progress.restarts}" if progress.restarts else ""
         self._progress.update(
             self._steps,
             description=progress.phase,
             completed=progress.step,
             total=steps or None,
-            note=f"{progress.step}/{steps}{eta}",
+            note=f"{progress.step}/{steps}{eta}{again}",
         )
         self._progress.update(
             self._budget,

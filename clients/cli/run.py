@@ -166,10 +166,11 @@ def line_of(progress: Progress) -> str:
     if progress.phase != "training" or not progress.step:
         return f"{progress.phase:10} {progress.seconds:6.1f} s"
     eta = "" if progress.eta_seconds is None else f"  eta {progress.eta_seconds:.0f} s"
+    again = f"  restarts {progress.restarts}" if progress.restarts else ""
     return (
         f"step {progress.step}/{progress.steps}  "
         f"ε {progress.micro_epsilon / 1e6:.2f} of {progress.micro_epsilon_limit / 1e6:.2f}  "
-        f"{progress.seconds:.1f} s{eta}"
+        f"{progress.seconds:.1f} s{eta}{again}"
     )
 
 

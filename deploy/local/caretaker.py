@@ -9,7 +9,6 @@ that the deployer is gone.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import time
@@ -17,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from deploy.local.processes import start_time
+from deploy.local.scratch import remove_folder
 
 _POLL_SECONDS = 0.01
 
@@ -35,7 +35,7 @@ def main() -> None:
         # Until it has ended it may still write into the folder.
         while start_time(room) == started:
             time.sleep(_POLL_SECONDS)
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_folder(folder)
 
 
 if __name__ == "__main__":

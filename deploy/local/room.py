@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from typing import NoReturn
 from deploy.local.hardware import UnsafeSimulatedMachine
 from deploy.local.launch import launch
 from deploy.local.launch_policy import TRAINER_COMMAND, packages_root, parse_launch_policy
+from deploy.local.scratch import remove_folder
 from policies.errors import DepaError, DocumentError
 from policies.wire.base import load_json
 from policies.wire.run import Progress
@@ -59,6 +59,7 @@ class Ended:
     code: str
     """Slug of what was refused; empty on success."""
     message: str
+    hint: str = ""
 
 
 class Interrupted(DepaError):
@@ -112,7 +113,7 @@ def _scratch(run: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
 
 
 @contextmanager
@@ -165,8 +166,7 @@ def _watch(process: subprocess.Popen[bytes], on_progress: Callable[[Progress], N
     reader.join()
     if code == 0:
         return Ended(0, "", "")
-    slug, message = _last_error(said)
-    return Ended(code if code > 0 else 128 - code, slug, message)
+    return Ended(code if code > 0 else 128 - code, **_last_error(said))
 
 
 def _drain(process: subprocess.Popen[bytes], said: list[bytes]) -> None:
@@ -175,14 +175,15 @@ def _drain(process: subprocess.Popen[bytes], said: list[bytes]) -> None:
         del said[:-50]
 
 
-def _last_error(said: list[bytes]) -> tuple[str, str]:
+def _last_error(said: list[bytes]) -> dict[str, str]:
     for line in reversed(said):
         with suppress(DocumentError):
             value: Mapping[str, object] = load_json(line, kind="error")
             if isinstance(value, dict):
-                return str(value.get("error", "")), str(value.get("message", ""))
+                names = {"code": "error", "message": "message", "hint": "hint"}
+                return {field: str(value.get(name, "")) for field, name in names.items()}
     last = said[-1].decode("utf-8", "replace").strip() if said else "it said nothing"
-    return "ended", last
+    return {"code": "ended", "message": last}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

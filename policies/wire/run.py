@@ -120,6 +120,8 @@ class Progress(Document):
     seconds: float = Field(ge=0)
     """Since the clean room started."""
     eta_seconds: float | None = Field(default=None, ge=0)
+    restarts: int | None = Field(default=None, ge=1)
+    """How often training was killed and went on from a checkpoint; absent if it was not."""
 
 
 class RunReport(Document):
@@ -142,6 +144,8 @@ class RunReport(Document):
     model: Digest | None = None
     """Digest of the sealed model."""
     model_url: str | None = Field(default=None, max_length=1000)
+    restarts: int | None = Field(default=None, ge=1)
+    """How often training was killed and went on from a checkpoint; absent if it was not."""
     started_at: int
     finished_at: int
 

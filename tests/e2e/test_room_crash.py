@@ -120,15 +120,20 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 def room_of(deployer: int) -> int:
     """Return the process id of a deployer's clean room."""
+    return child_of(deployer, b"trainer.run")
+
+
+def child_of(process: int, module: bytes) -> int:
+    """Return the process id of a process's child that runs a module."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             command = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if parent == deployer and b"trainer.run" in command:
+        if parent == process and module in command:
             return int(folder.name)
-    raise AssertionError("the deployer has no clean room")
+    raise AssertionError(f"{process} has no child that runs {module!r}")
 
 
 def left_of(run: str) -> list[Path]:
@@ -147,10 +152,10 @@ def test_a_room_that_is_told_to_stop_reports_what_it_spent(
     os.kill(room, number)
     code, said = ended(process)
     assert code == 4, said
-    assert "training-aborted" in said
+    assert "the run failed: stopped" in said
     assert not left_of(run)
     report = stage.report(run)
-    assert (report["state"], report["reason"]) == ("failed", "training-aborted")
+    assert (report["state"], report["reason"]) == ("failed", "stopped")
     assert 0 < report["spent"]["steps"] < STEPS
     assert "model" not in report
     (reserved, whole), (settled, charged) = stage.booked(run)
@@ -204,6 +209,25 @@ def test_a_killed_room_is_charged_in_full_and_the_rest_of_the_budget_is_left(
     small = stage.submit("what is left", steps=2, privacyParams=_privacy(stage, epsilon=0.5))
     stage.cast.consumer.depa("run", "deploy", small, "--local")
     assert stage.status(small)["state"] == "completed"
+
+
+def test_a_killed_training_goes_on_and_costs_what_one_costs_that_was_not_killed(
+    stage: Stage,
+) -> None:
+    steps = 400
+    run = stage.submit("training killed", steps=steps, privacyParams=_privacy(stage, epsilon=0.5))
+    process = started(stage, run)
+    worker = child_of(room_of(process.pid), b"trainer.worker")
+    os.kill(worker, signal.SIGKILL)
+    code, said = ended(process)
+    assert code == 0, said
+    assert "restarts 1" in said
+    assert not left_of(run)
+    report = stage.report(run)
+    assert (report["state"], report["restarts"]) == ("completed", 1)
+    assert report["spent"]["steps"] == steps
+    (_, whole), (settled, charged) = stage.booked(run)
+    assert (settled, charged) == ("settled", whole)
 
 
 def test_a_killed_deployer_takes_its_room_along(stage: Stage) -> None:

@@ -31,6 +31,9 @@ class SecureStream:
         cipher = Cipher(algorithms.AES(key), modes.CTR(bytes(16)))
         self._encryptor = cipher.encryptor()
 
+    def begin(self, step: int) -> None:
+        """Hear that a step begins, which changes nothing: no step's numbers can be had again."""
+
     def words(self, count: int) -> NDArray[np.uint64]:
         """Return `count` uniform 64-bit words."""
         out = np.empty(count, dtype="<u8")
@@ -69,4 +72,9 @@ class UnsafeSeededStream(SecureStream):
 
     def __init__(self, seed: int, *, purpose: str = "") -> None:
         _LOG.warning("UNSAFE: random numbers come from a seed and protect nobody")
-        self._start(hashlib.sha256(f"unsafe {seed} {purpose}".encode()).digest())
+        self._name = f"unsafe {seed} {purpose}"
+        self._start(hashlib.sha256(self._name.encode()).digest())
+
+    def begin(self, step: int) -> None:
+        """Go to where a step's numbers are, whatever was drawn before."""
+        self._start(hashlib.sha256(f"{self._name} {step}".encode()).digest())

@@ -48,9 +48,15 @@ class UnitBatch:
     owner: torch.Tensor
     units: int
 
+    def to(self, device: torch.device) -> UnitBatch:
+        """Return the batch where the model is."""
+        return UnitBatch(
+            self.inputs.to(device), self.targets.to(device), self.owner.to(device), self.units
+        )
+
     def part(self, first: int, last: int) -> UnitBatch:
         """Return the units from `first` up to but not including `last`."""
-        start, stop = torch.searchsorted(self.owner, torch.tensor([first, last])).tolist()
+        start, stop = torch.searchsorted(self.owner, self.owner.new_tensor([first, last])).tolist()
         return UnitBatch(
             inputs=self.inputs[start:stop],
             targets=self.targets[start:stop],

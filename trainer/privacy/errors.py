@@ -25,14 +25,17 @@ class TrainingAborted(DepaError):
 
     Attributes:
         spent: What the steps that were taken have cost; None if there were none or none is counted.
+        reason: A fixed word for why.
     """
 
     code = "training-aborted"
     exit_code = 1
 
-    def __init__(self, message: str, *, spent: Spent | None, hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, spent: Spent | None, reason: str = "training-aborted", hint: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
-        self.spent = spent
+        self.spent, self.reason = spent, reason
 
 
 class AuditFailed(DepaError):

@@ -69,7 +69,7 @@ class OpacusEngine:
 
     def unit_sum(self, batch: UnitBatch) -> torch.Tensor:
         """See `PrivateEngine.unit_sum`."""
-        total = torch.zeros(self.size)
+        total = torch.zeros(self.size, device=batch.inputs.device)
         samples = max(1, min(batch.at_once(_MAX_SAMPLES), _MAX_FLOATS // self.size))
         for part in batch.parts(samples=samples):
             gradients = self._gradients(part)

@@ -30,7 +30,7 @@ class PlainEngine:
 
     def unit_sum(self, batch: UnitBatch) -> torch.Tensor:
         """See `GradientEngine.unit_sum`."""
-        total = torch.zeros(self.size)
+        total = torch.zeros(self.size, device=batch.inputs.device)
         weights = 1.0 / torch.bincount(batch.owner, minlength=batch.units)[batch.owner]
         self._model.train()
         samples = batch.at_once(_MAX_SAMPLES)

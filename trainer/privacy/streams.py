@@ -21,6 +21,11 @@ class Streams:
         """Whether the streams come from a seed, so that a run is to be repeated exactly."""
         return isinstance(self.noise, UnsafeSeededStream)
 
+    def begin(self, step: int) -> None:
+        """Hear that a step begins; only seeded streams care."""
+        for stream in (self.sampling, self.noise, self.augmentation):
+            stream.begin(step)
+
     @classmethod
     def unsafe_seeded(cls, seed: int) -> Self:
         """Return repeatable streams for tests and benchmarks; they protect nobody."""

@@ -43,22 +43,28 @@ class SealedBlob:
     """Bytes."""
 
 
-class _HashingWriter(io.RawIOBase):
+class HashingWriter(io.RawIOBase):
     """Counts and hashes what goes to a file; closing it leaves the file open."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.sha256 = hashlib.sha256()
+        self._sha256 = hashlib.sha256()
         self.size = 0
 
     def writable(self) -> bool:
+        """Say that this is a destination."""
         return True
 
     def write(self, data: bytes) -> int:  # type: ignore[override]  # Tink hands over bytes only
+        """Write, count and hash."""
         self._file.write(data)
-        self.sha256.update(data)
+        self._sha256.update(data)
         self.size += len(data)
         return len(data)
+
+    def digest(self) -> str:
+        """Return the digest of everything that was written."""
+        return "sha256:" + self._sha256.hexdigest()
 
 
 class HashingReader(io.RawIOBase):
@@ -115,7 +121,7 @@ def write_sealed(
     try:
         with scratch.open("xb") as file:
             scratch.chmod(0o600)
-            sink = _HashingWriter(file)
+            sink = HashingWriter(file)
             sink.write(magic + len(header).to_bytes(4, "big") + header)
             with key.primitive().new_encrypting_stream(sink, header) as plain:  # type: ignore[arg-type]  # a RawIOBase is a BinaryIO
                 write_archive(source, plain)
@@ -124,7 +130,7 @@ def write_sealed(
         scratch.rename(out)
     finally:
         scratch.unlink(missing_ok=True)
-    return SealedBlob(out, "sha256:" + sink.sha256.hexdigest(), sink.size)
+    return SealedBlob(out, sink.digest(), sink.size)
 
 
 HeaderT = TypeVar("HeaderT", bound=Document)

@@ -25,7 +25,7 @@ class RoomRefused(Refused):
     def __init__(self, ended: Ended) -> None:
         super().__init__(
             f"the clean room ended with {ended.exit_code}, {ended.code}: {ended.message}",
-            hint="depa run list shows what became of the run",
+            hint=ended.hint or "depa run list shows what became of the run",
         )
         self.exit_code = ended.exit_code  # type: ignore[misc]  # this one's own, not the family's
 

@@ -14,9 +14,10 @@ from tests.tables import tables_contract, tables_pipeline
 from tests.unit.trainer.data.test_rows import DOSES, VISITS, lend
 from tests.unit.trainer.test_tables import network
 from trainer.data.errors import DataError
-from trainer.inputs import Inputs, open_inputs
+from trainer.inputs import Inputs, read_inputs
 from trainer.models.factory import ONNX_FILE
 from trainer.sealed import OctKek, seal
+from trainer.work import unseal_files
 
 
 def opened(root: Path, **changes: Any) -> Inputs:
@@ -51,14 +52,14 @@ def opened(root: Path, **changes: Any) -> Inputs:
         run="run-" + "a" * 26,
         service="did:web:service.example",
     )
-    return open_inputs(agreement, keks=keks, scratch=root / "scratch")
+    assert len(unseal_files(agreement, keks=keks, scratch=root / "scratch")) == 3
+    return read_inputs(contract, pipeline, scratch=root / "scratch")
 
 
 def test_sealed_tables_are_joined_and_fit_the_network(tmp_path: Path) -> None:
     inputs = opened(tmp_path)
     assert len(inputs.units) == 3
     assert inputs.units.sample_shape == (6,)
-    assert len(inputs.opened) == 3
 
 
 def test_a_sealed_table_with_another_number_of_people_is_refused(tmp_path: Path) -> None:
