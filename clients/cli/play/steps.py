@@ -73,6 +73,10 @@ def _test_data(cast: Cast) -> None:
             generator, "--out", raw, "--provider", "test", "--patients", count, "--seed", SEED
         )
         role.depa("data", "preprocess", raw, test, *cast.scenario.recipe)
+        # One scan as it came, for the finished model to look at.
+        kept = sorted(raw.iterdir())[0]
+        (role.home / "scan").mkdir()
+        kept.rename(role.home / "scan" / kept.name)
     shutil.rmtree(raw)
 
 
@@ -202,9 +206,20 @@ def fetch(cast: Cast, step: Step, *, run: str) -> dict[str, Any]:
         raise StepFailed(f"{cast.scenario.figure}: there was nothing to measure")
     if floor is not None and figure < floor:
         raise StepFailed(f"{cast.scenario.figure}: expected at least {floor}, got {figure:.4f}")
+    if cast.scenario.preprocess:
+        _look(cast, step, model=out)
     step.done = f"{cast.scenario.figure} {figure:.4f} on the developer's own public test data"
     step.proven = "the model is the one in the signed run report, and opens with one key alone"
     return found
+
+
+def _look(cast: Cast, step: Step, *, model: Path) -> None:
+    """Have the model find something in a scan as it came from the scanner."""
+    role = cast.consumer
+    scans = list((role.home / "scan").iterdir())
+    (found,) = role.depa("model", "predict", model, *scans, "--out", role.home / "found")["scans"]
+    amount = sum(found["millilitres"])
+    step.progress(f"in {found['scan']} it finds {amount:.1f} ml: {Path(found['overlay']).name}")
 
 
 def audit(cast: Cast, step: Step, *, contract: str, root: str) -> dict[str, Any]:

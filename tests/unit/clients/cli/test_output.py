@@ -1,4 +1,4 @@
-"""What `depa run watch` and `depa run deploy` show of a run."""
+"""What `depa run watch` and `depa run deploy` show of a run, and other bars."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def progress(**changes: Any) -> Progress:
     return Progress.from_json(value | changes)
 
 
-def output(*, terminal: bool) -> tuple[Output, io.StringIO]:
+def output(*, terminal: bool, as_json: bool = False) -> tuple[Output, io.StringIO]:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=100, color_system=None)
-    return Output(_stderr=console), stream
+    return Output(as_json=as_json, _stderr=console), stream
 
 
 def test_a_terminal_shows_one_bar_for_steps_and_one_for_the_budget() -> None:
@@ -64,3 +64,18 @@ def test_without_a_terminal_there_are_lines() -> None:
     assert line_of(progress()) == "step 20/80  ε 1.50 of 3.00  12.0 s  eta 36 s"
     assert line_of(progress(restarts=1)).endswith("eta 36 s  restarts 1")
     assert line_of(progress(phase="sealing")) == "sealing      12.0 s"
+
+
+def test_a_bar_tells_how_much_is_done_on_a_terminal() -> None:
+    out, stream = output(terminal=True)
+    with out.bar("brain7 (1/2)") as show:
+        show(3, 8)
+    assert "brain7 (1/2)" in stream.getvalue()
+    assert "3/8" in stream.getvalue()
+
+
+def test_without_a_terminal_or_for_programs_there_is_no_bar() -> None:
+    for out, stream in (output(terminal=False), output(terminal=True, as_json=True)):
+        with out.bar("brain7 (1/2)") as show:
+            show(3, 8)
+        assert stream.getvalue() == ""
