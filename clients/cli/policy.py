@@ -102,7 +102,7 @@ def explain(
     app,
     "show",
     examples="depa policy show; depa policy show EPSILON_EXCEEDED; "
-    "depa policy show depa/training/privacy.rego",
+    "depa policy show depa/pipeline/privacy.rego",
 )
 def show(
     session: Session,

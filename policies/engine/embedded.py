@@ -19,7 +19,7 @@ from policies.wire.decision import Entrypoint
 
 _MAX_PREPARED: Final = 4
 _MAX_VERDICTS: Final = 2048
-"""Contracts whose terms a thread remembers; an entry that denies nothing has about 200 bytes."""
+"""Contracts whose terms a thread remembers; an entry that denies nothing has about 500 bytes."""
 _MAX_VERDICT_BYTES: Final = 16 * 1024
 _TERMS_RULE: Final = "data.depa.agreed.verdict"
 _TERMS_FILE: Final = "depa/agreed/verdict.rego"

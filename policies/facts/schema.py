@@ -48,6 +48,30 @@ class PreparedReason(Wire):
     msg: str
 
 
+class Tightest(Wire):
+    """What is within the limits of every data set."""
+
+    micro_epsilon: int
+    delta_trillionths: int
+    total_micro_epsilon: int
+    overall_micro_epsilon: int
+    max_grad_norm_micro: int
+    max_steps: int
+    max_epochs: int
+    max_sampling_billionths: int
+    max_samples_per_unit: int
+    min_noise_micro: int
+    unit: tuple[str, ...]
+    """Every unit that some limit names."""
+    adjacency: tuple[str, ...]
+    """Every adjacency that some limit names."""
+    most_units: int
+    """Those of the largest data set."""
+    sum_units: int
+    join: bool
+    """Whether all data sets may be joined."""
+
+
 class Prepared(Wire):
     """What `depa.agreed` says about the terms, which an engine may hand on from before.
 
@@ -58,6 +82,8 @@ class Prepared(Wire):
     deny: tuple[PreparedReason, ...]
     warn: tuple[PreparedReason, ...]
     tables: bool
+    tightest: Tightest | None = None
+    """Absent where something is wrong with the terms."""
 
 
 _WITH_TERMS: Final = frozenset({"contract", "training", "release"})
@@ -103,7 +129,7 @@ def provider_schema() -> dict[str, Any]:
         asked["properties"] = question | asked["properties"]
         asked["required"] = ["question", *asked["required"]]
         questions.append({key: value for key, value in asked.items() if not key.startswith("$")})
-    for model in (Prepared, PreparedReason):
+    for model in (Prepared, PreparedReason, Tightest):
         definitions.pop(model.__name__, None)
     return {
         "$schema": DIALECT,

@@ -30,7 +30,7 @@ def test_the_shipped_bundle_holds_rules_and_codes_and_no_tests() -> None:
     bundle = load_bundle()
     assert "codes.json" in bundle.files
     assert {path.split("/")[1] for path in bundle.rules} == {
-        "lib", "agreed", "limits", "charges", "tables", "terms",
+        "lib", "agreed", "standing", "pipeline", "tables", "terms",
         "contract", "training", "attestation", "release",
     }  # fmt: skip
     assert not any(path.endswith("_test.rego") for path in bundle.files)

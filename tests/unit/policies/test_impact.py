@@ -14,15 +14,24 @@ from policies.wire.base import canonical_json, sha256
 from tests.unit.policies.good import NOW, RUN, training_case
 
 SALT = b"s" * 32
-BUDGET = "depa/training/budget.rego"
+BUDGET = "depa/pipeline/budget.rego"
 PAIRS = "some pair in budgeted\n\tbudget := pair.budget\n\tlimit := pair.limit\n\t"
-EXHAUSTED = f"most_by_consumer > least_total\n\t{PAIRS}budget.tdcAfter > limit.total.microEpsilon"
+EXHAUSTED = f"{PAIRS}budget.tdcAfter > limit.total.microEpsilon"
+CONFORMS = "depa/training/conforms.rego"
+UNSPENT = "budget.tdcAfter * 10 <= tightest.totalMicroEpsilon * 9"
 
 
 def changed(old: str, new: str, *, path: str = BUDGET) -> Bundle:
     text = load_bundle().files[path].decode()
     assert old in text
     return build({**load_bundle().files, path: text.replace(old, new).encode()})
+
+
+def stricter() -> Bundle:
+    """Return rules of which the one about budgets denies all that is spent, and is asked for it."""
+    asked = changed(UNSPENT, "budget.tdcAfter <= 1", path=CONFORMS).files[CONFORMS]
+    rule = changed(EXHAUSTED, f"{PAIRS}budget.tdcAfter > 1")
+    return build({**rule.files, CONFORMS: asked})
 
 
 def decided(facts: TrainingFacts, policy: Policy) -> Replayable:
@@ -58,8 +67,7 @@ def test_the_same_policy_changes_nothing(allowed: Replayable, denied: Replayable
 
 
 def test_a_stricter_rule_denies_what_was_allowed(allowed: Replayable) -> None:
-    stricter = Policy.embedded(changed(EXHAUSTED, f"{PAIRS}budget.tdcAfter > 1"))
-    (one,) = reconsider([allowed], old=Policy.embedded(), new=stricter)
+    (one,) = reconsider([allowed], old=Policy.embedded(), new=Policy.embedded(stricter()))
     assert (one.before, one.after, one.gained) == ("allow", "deny", ("BUDGET_EXHAUSTED",))
     assert one.flipped
     assert not one.newly_allowed
@@ -85,14 +93,13 @@ def test_the_amended_policy_is_no_mismatch_and_any_other_one_still_is(allowed: R
 
 
 def test_a_policy_that_cannot_be_evaluated_denies_everything(allowed: Replayable) -> None:
-    broken = Policy.embedded(changed("package depa.training", "package depa.training\n\nx := {"))
+    broken = Policy.embedded(changed("package depa.pipeline", "package depa.pipeline\n\nx := {"))
     (one,) = reconsider([allowed], old=Policy.embedded(), new=broken)
     assert (one.after, one.gained) == ("deny", ("POLICY_ERROR",))
 
 
 def test_decisions_of_a_third_policy_are_compared_under_the_two(allowed: Replayable) -> None:
-    old = Policy.embedded(changed(EXHAUSTED, f"{PAIRS}budget.tdcAfter > 1"))
-    (one,) = reconsider([allowed], old=old, new=Policy.embedded())
+    (one,) = reconsider([allowed], old=Policy.embedded(stricter()), new=Policy.embedded())
     assert (one.before, one.after) == ("deny", "allow")
 
 

@@ -139,7 +139,7 @@ def test_an_unchanged_payload_is_accepted_by_the_same_way() -> None:
 
 
 def test_a_changed_file_is_refused() -> None:
-    files = {**BUNDLE.files, "depa/training/budget.rego": b"package depa.training\n"}
+    files = {**BUNDLE.files, "depa/pipeline/budget.rego": b"package depa.pipeline\n"}
     changed = replace(build(files), signatures=signed().signatures)
     with pytest.raises(SignatureRefused, match="SHA-256"):
         verify_bundle(parse(changed.pack()), key=EC.public_key())
@@ -147,7 +147,7 @@ def test_a_changed_file_is_refused() -> None:
 
 def test_a_file_more_or_less_is_refused() -> None:
     more = build({**BUNDLE.files, "depa/training/more.rego": b"package depa.training\n"})
-    less = build({p: d for p, d in BUNDLE.files.items() if p != "depa/training/budget.rego"})
+    less = build({p: d for p, d in BUNDLE.files.items() if p != "depa/pipeline/budget.rego"})
     for bundle in (more, less):
         with pytest.raises(SignatureRefused) as caught:
             verify_bundle(replace(bundle, signatures=signed().signatures), key=EC.public_key())

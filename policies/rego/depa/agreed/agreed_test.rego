@@ -20,11 +20,36 @@ decide(facts) := decision if {
 purpose := [{"op": "replace", "path": "/contract/purpose", "value": "MARKETING"}]
 
 test_good_terms_need_neither_clock_nor_signatures if {
-	verdict([]) == {"complete": true, "deny": set(), "warn": set(), "tables": false}
+	found := verdict([])
+	found.complete
+	found.deny == set()
+	found.warn == set()
+	found.tables == false
 }
 
 test_terms_that_lack_a_field_are_not_judged if {
 	verdict([{"op": "remove", "path": "/contract/tdc"}]) == {"complete": false, "deny": [], "warn": [], "tables": false}
+}
+
+test_the_tightest_limits_are_those_of_all_data_sets if {
+	found := verdict([
+		{"op": "replace", "path": "/contract/privacy/0/maxSteps", "value": 7},
+		{"op": "replace", "path": "/contract/privacy/1/minNoiseMicro", "value": 900000},
+		{"op": "replace", "path": "/contract/dataUse/1/join", "value": false},
+		{"op": "replace", "path": "/contract/privacy/1/unit", "value": "record"},
+	]).tightest
+	found.maxSteps == 7
+	found.minNoiseMicro == 900000
+	found.join == false
+	found.unit == ["patient", "record"]
+	found.adjacency == ["add-remove"]
+}
+
+test_terms_that_are_not_in_order_have_no_tightest_limits if {
+	every patches in [purpose, [{"op": "remove", "path": "/contract/tdc"}]] {
+		found := verdict(patches)
+		[limits | limits := found.tightest] == []
+	}
 }
 
 test_a_verdict_from_before_is_taken_as_it_is if {

@@ -7,7 +7,15 @@ package depa.agreed
 
 import data.depa.lib
 
-verdict := {"complete": true, "deny": deny, "warn": warn, "tables": lends_tables} if complete
+verdict := {"complete": true, "deny": deny, "warn": warn, "tables": lends_tables} if {
+	complete
+	count(deny) > 0
+}
+
+verdict := {"complete": true, "deny": deny, "warn": warn, "tables": lends_tables, "tightest": tightest} if {
+	complete
+	count(deny) == 0
+}
 
 # Terms that lack a field are not judged: no rule meets a value of a type that it does not expect.
 verdict := {"complete": false, "deny": [], "warn": [], "tables": false} if not complete

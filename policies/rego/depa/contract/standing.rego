@@ -1,6 +1,9 @@
 # METADATA
-# title: The contract's standing
-# description: Window, revocation and replacement.
+# title: Whether the contract stands
+# description: |
+#   One question for all that depa.standing has rules about. Where it holds, none of them denies;
+#   where it does not, which is seldom, they are asked one by one. Where one of them is made stricter,
+#   so is the question here.
 package depa.contract
 
 import data.depa.lib
@@ -11,30 +14,25 @@ skew := 300000000
 # A week, in microseconds.
 notice := 604800000000
 
-deny contains lib.reason("CONTRACT_NOT_STARTED", "/startTime", msg) if {
-	input.now < input.contract.startsAt
-	msg := sprintf("starts at %v, asked at %v", [
-		lib.instant(input.contract.startsAt),
-		lib.instant(input.now),
-	])
+signers := {signature.signer | some signature in input.signatures}
+
+stands if {
+	input.revokedBy == []
+	input.supersededBy == []
+	input.now >= input.contract.startsAt
+	input.now < input.contract.expiresAt
+	signers == data.depa.agreed.parties
+	every signature in input.signatures {
+		signature.signedAt <= input.now + skew
+		signature.signedAt < input.contract.expiresAt
+		signature.signedAt >= signature.keyValidFrom
+		signature.signedAt <= signature.keyValidUntil
+	}
 }
 
-deny contains lib.reason("CONTRACT_EXPIRED", "/expiryTime", msg) if {
-	input.now >= input.contract.expiresAt
-	msg := sprintf("expired at %v, asked at %v", [
-		lib.instant(input.contract.expiresAt),
-		lib.instant(input.now),
-	])
-}
-
-deny contains lib.reason("CONTRACT_REVOKED", "", msg) if {
-	some party in input.revokedBy
-	msg := sprintf("%v has revoked the contract", [party])
-}
-
-deny contains lib.reason("CONTRACT_SUPERSEDED", "", msg) if {
-	some digest in input.supersededBy
-	msg := sprintf("contract %v takes its place", [digest])
+deny contains found if {
+	not stands
+	some found in data.depa.standing.deny
 }
 
 warn contains lib.reason("CONTRACT_EXPIRES_SOON", "/expiryTime", msg) if {

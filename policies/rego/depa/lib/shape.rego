@@ -49,8 +49,3 @@ is_tcb(levels) if {
 	is_whole(levels.snp)
 	is_whole(levels.microcode)
 }
-
-is_spend(spend) if {
-	is_whole(spend.microEpsilon)
-	is_whole(spend.deltaTrillionths)
-}

@@ -1,90 +1,30 @@
 # METADATA
-# title: Stages and the data they read
-# description: A closed list in one of three orders, over exactly the data sets of the contract.
+# title: The stages of a pipeline
+# description: Which of them train, which of these privately, and what share of the units one takes.
 package depa.training
-
-import data.depa.lib
 
 names := [stage.name | some stage in input.pipeline.stages]
 
-# The first stage says what is read; those after it get what it hands on.
-source := input.pipeline.stages[0]
+folder_stages := [stage | some stage in input.pipeline.stages; stage.name == "DirectoryJoin"]
 
-source_ids := {id | some id in source.datasets}
+training_stages := [stage | some stage in input.pipeline.stages; stage.name == "Train_DL"]
 
-source_path := sprintf("%v/config/%v", [source.path, source_field])
+private_stages := [stage | some stage in training_stages; stage.isPrivate == true]
 
-source_field := "datasets" if joins_folders
+joins_tables if "TableJoin" in names
 
-source_field := "tables" if {
-	not joins_folders
+tables_complete if not joins_tables
+
+tables_complete if {
 	joins_tables
+	data.depa.tables.complete
 }
 
-source_field := "input" if not joined
-
-joins_folders if "DirectoryJoin" in names
-
-joined if joins_folders
-
-joined if joins_tables
-
-is_stage(name) if name in {"DirectoryJoin", "TableJoin", "Train_DL"}
-
-legal_order if names == ["Train_DL"]
-
-legal_order if names == ["DirectoryJoin", "Train_DL"]
-
-legal_order if names == ["TableJoin", "Train_DL"]
-
-deny contains lib.reason("STAGE_UNKNOWN", path, msg) if {
-	some stage in input.pipeline.stages
-	name := stage.name
-	not is_stage(name)
-	path := sprintf("%v/name", [stage.path])
-	msg := sprintf("expected DirectoryJoin, TableJoin or Train_DL, got %v", [name])
-}
-
-deny contains lib.reason("STAGE_ORDER", "/pipeline", msg) if {
-	not legal_order
-	msg := sprintf("expected Train_DL, alone or after DirectoryJoin or TableJoin, got %v", [concat(" then ", names)])
-}
-
-deny contains lib.reason("STAGE_INPUT_DIFFERS", stage.path, msg) if {
-	some stage in input.pipeline.stages
-	stage.datasets != source.datasets
-	msg := sprintf("expected to read %v as the first stage does, got %v", [
-		lib.listing(source.datasets),
-		lib.listing(stage.datasets),
-	])
-}
-
-deny contains lib.reason("DATASET_NOT_IN_CONTRACT", source_path, msg) if {
-	some id in source_ids - data.depa.agreed.dataset_ids
-	msg := sprintf("expected data sets of the contract (%v), got %v", [lib.listing(data.depa.agreed.dataset_ids), id])
-}
-
-deny contains lib.reason("DATASET_NOT_USED", source_path, msg) if {
-	some id in data.depa.agreed.dataset_ids - source_ids
-	msg := sprintf("expected all data sets of the contract, got them without %v", [id])
-}
-
-deny contains lib.reason("DATASET_REPEATED", source_path, msg) if {
-	count(source_ids) < count(source.datasets)
-	msg := sprintf("expected each data set once, got %v names of %v data sets", [count(source.datasets), count(source_ids)])
-}
-
-deny contains lib.reason("JOIN_MISSING", source_path, msg) if {
-	not joined
-	count(source_ids) > 1
-	msg := sprintf("expected a DirectoryJoin or TableJoin of %v before training, got none", [lib.listing(source_ids)])
-}
-
-deny contains lib.reason("JOIN_NOT_ALLOWED", source_path, msg) if {
-	joined
-	count(source_ids) > 1
-	some use in input.contract.dataUse
-	use.join != true
-	use.dataset in source_ids
-	msg := sprintf("data set %v may not be joined with others, got a join of %v", [use.dataset, lib.listing(source_ids)])
+# Quotients are rounded up: what is asked never looks smaller than it is.
+share_of(stage, units) := {"stage": stage, "epochs": epochs, "sampling": sampling} if {
+	units > 0
+	taken := ((stage.steps * stage.batchUnits) + units) - 1
+	epochs := (taken - (taken % units)) / units
+	drawn := ((stage.batchUnits * 1000000000) + units) - 1
+	sampling := (drawn - (drawn % units)) / units
 }

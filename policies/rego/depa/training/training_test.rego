@@ -126,6 +126,32 @@ test_each_change_is_refused_for_its_reason if {
 	}
 }
 
+conforms(patches) if {
+	facts := json.patch(data.depa.examples.training, patches)
+	data.depa.training.conforms with input as facts
+}
+
+test_a_good_pipeline_is_judged_by_one_question if {
+	conforms([])
+	conforms(array.concat(alone, [change("/pipeline/stages/0/baseWeights", [])]))
+	not conforms(public)
+}
+
+# Of the contract's signatures, of its standing and of whose policy judges, it says nothing.
+test_what_is_refused_does_not_conform if {
+	found := {key[0] | some key, patches in refused; conforms(patches)}
+	found == {"CONTRACT_EXPIRED", "CONTRACT_NOT_EXECUTED", "FACTS_INCOMPLETE", "SIGNATURE_MISSING"}
+}
+
+test_data_sets_in_another_order_are_judged_by_each_rule if {
+	patches := [
+		change("/contract/datasets/0", data.depa.examples.training.contract.datasets[1]),
+		change("/contract/datasets/1", data.depa.examples.training.contract.datasets[0]),
+	]
+	not conforms(patches)
+	decide(patches).allow
+}
+
 test_an_epsilon_that_is_too_large_is_named_with_what_is_granted if {
 	decide([train("privacy/microEpsilon", 9000000), change("/contract/privacy/1/run/microEpsilon", 10000000)]).reasons == {{
 		"code": "EPSILON_EXCEEDED",

@@ -27,7 +27,7 @@ from policies.lint import read_folder
 from tests.party import GOOD
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
-BUDGET = "depa/training/budget.rego"
+BUDGET = "depa/pipeline/budget.rego"
 
 
 @pytest.fixture
@@ -154,8 +154,8 @@ def test_a_difference_is_shown_by_code_file_and_line(rules: Path, depa: Any) -> 
         "title": "New", "severity": "deny", "fixedBy": ["tdc"], "remedy": "r",
     }  # fmt: skip
     (rules / "codes.json").write_text(json.dumps(book))
-    (rules / "depa/training/budget_two.rego").write_text("package depa.training\n")
-    (rules / "depa/training/model.rego").unlink()
+    (rules / "depa/pipeline/budget_two.rego").write_text("package depa.pipeline\n")
+    (rules / "depa/pipeline/model.rego").unlink()
     code, answer = depa("diff", load_bundle().version, rules)
     assert code == 0
     assert answer["new"]["version"] == "9.0.0"
@@ -168,8 +168,8 @@ def test_a_difference_is_shown_by_code_file_and_line(rules: Path, depa: Any) -> 
     assert [(one["path"], one["change"]) for one in answer["files"]] == [
         ("codes.json", "changed"),
         (BUDGET, "changed"),
-        ("depa/training/budget_two.rego", "added"),
-        ("depa/training/model.rego", "removed"),
+        ("depa/pipeline/budget_two.rego", "added"),
+        ("depa/pipeline/model.rego", "removed"),
     ]
     assert "+\tbudget.tdcAfter > 100 * limit.total.microEpsilon\n" in answer["diff"]
     assert f"--- {load_bundle().version}/{BUDGET}\n+++ 9.0.0/{BUDGET}\n" in answer["diff"]
@@ -316,7 +316,7 @@ def test_rules_are_coloured_on_a_terminal_and_plain_elsewhere(
     ("words", "expected"),
     [
         ("depa policy explain EPSILON_EX", "EPSILON_EXCEEDED"),
-        ("depa policy show depa/training/bu", BUDGET),
+        ("depa policy show depa/pipeline/bu", BUDGET),
         ("depa policy diff 1", load_bundle().version),
     ],
 )

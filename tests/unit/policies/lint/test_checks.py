@@ -252,7 +252,7 @@ def test_rego_tests_pass_and_reach_every_line() -> None:
 
 def test_a_rule_that_allows_more_fails_its_test() -> None:
     files = read_folder(FOLDER)
-    path = "depa/limits/limits.rego"
+    path = "depa/pipeline/limits.rego"
     weaker = files[path].replace(b"> limit.run.microEpsilon", b"> 99000000")
     assert weaker != files[path]
     failed = run_tests({**files, path: weaker}).failed

@@ -14,9 +14,7 @@ from policies.bundle import load_bundle
 from policies.lint import read_folder
 from tests.party import module
 from tests.record import NOW, Record, refused
-from tests.unit.policies.test_impact import EXHAUSTED, PAIRS
-
-BUDGET = "depa/training/budget.rego"
+from tests.unit.policies.test_impact import BUDGET, EXHAUSTED, PAIRS, stricter
 
 
 class Case:
@@ -110,14 +108,16 @@ def test_weaker_rules_end_with_the_decisions_that_they_would_allow(
 
 
 def test_stricter_rules_are_reported_by_code(case: Case, tmp_path: Path) -> None:
-    stricter = rules(tmp_path, EXHAUSTED, f"{PAIRS}budget.tdcAfter > 1")
+    folder = rules(tmp_path)
+    for path, data in stricter().files.items():
+        (folder / path).write_bytes(data)
     version = load_bundle().version
-    code, answer, problem = case.depa("diff", version, stricter, "--replay", case.file)
+    code, answer, problem = case.depa("diff", version, folder, "--replay", case.file)
     assert (code, problem) == (0, None)
     assert answer["replay"]["newlyDenied"] == 1
     assert answer["replay"]["flips"] == {"BUDGET_EXHAUSTED": [0, 1, 0, 0]}
     assert main.run(
-        ["policy", "diff", version, str(stricter), "--replay", str(case.file), "--root", case.root]
+        ["policy", "diff", version, str(folder), "--replay", str(case.file), "--root", case.root]
     ) == 0  # fmt: skip
     said = case.capsys.readouterr().out
     assert "4 decisions made again: 0 become allowed, 1 become denied" in said

@@ -1,6 +1,6 @@
 # METADATA
 # title: What is trained, and what is told about it
-package depa.training
+package depa.pipeline
 
 import data.depa.lib
 
@@ -20,7 +20,7 @@ is_base_model(id) if {
 is_public(metric) if metric.on == "public"
 
 deny contains lib.reason("MODEL_NOT_ALLOWED", path, msg) if {
-	some stage in training_stages
+	some stage in data.depa.training.training_stages
 	kind := stage.model
 	not is_allowed_model(kind)
 	path := concat("", [stage.path, "/config/model/kind"])
@@ -28,14 +28,14 @@ deny contains lib.reason("MODEL_NOT_ALLOWED", path, msg) if {
 }
 
 deny contains lib.reason("PARAMETERS_EXCEEDED", path, msg) if {
-	some stage in training_stages
+	some stage in data.depa.training.training_stages
 	stage.parameters > input.contract.maxParameters
 	path := concat("", [stage.path, "/config/model"])
 	msg := sprintf("%v parameters asked, at most %v granted", [stage.parameters, input.contract.maxParameters])
 }
 
 deny contains lib.reason("BASE_WEIGHTS_UNKNOWN", path, msg) if {
-	some stage in training_stages
+	some stage in data.depa.training.training_stages
 	some id in stage.baseWeights
 	not is_base_model(id)
 	path := concat("", [stage.path, "/config/baseWeights"])
@@ -43,7 +43,7 @@ deny contains lib.reason("BASE_WEIGHTS_UNKNOWN", path, msg) if {
 }
 
 deny contains lib.reason("BASE_WEIGHTS_MISSING", path, msg) if {
-	some stage in training_stages
+	some stage in data.depa.training.training_stages
 	stage.model == "onnx"
 	count(stage.baseWeights) == 0
 	path := concat("", [stage.path, "/config/baseWeights"])
@@ -51,7 +51,7 @@ deny contains lib.reason("BASE_WEIGHTS_MISSING", path, msg) if {
 }
 
 deny contains lib.reason("LOSS_NOT_ALLOWED", path, msg) if {
-	some stage in training_stages
+	some stage in data.depa.training.training_stages
 	some name in stage.losses
 	not is_granted_loss(name)
 	path := concat("", [stage.path, "/config/loss"])
@@ -59,14 +59,14 @@ deny contains lib.reason("LOSS_NOT_ALLOWED", path, msg) if {
 }
 
 deny contains lib.reason("LOSS_MISSING", path, msg) if {
-	some stage in training_stages
+	some stage in data.depa.training.training_stages
 	count(stage.losses) == 0
 	path := concat("", [stage.path, "/config/loss"])
 	msg := "expected a loss, got none"
 }
 
 deny contains lib.reason("METRIC_NOT_ALLOWED", path, msg) if {
-	some stage in training_stages
+	some stage in data.depa.training.training_stages
 	some metric in stage.metrics
 	name := metric.name
 	not is_granted_metric(name)
@@ -75,7 +75,7 @@ deny contains lib.reason("METRIC_NOT_ALLOWED", path, msg) if {
 }
 
 deny contains lib.reason("OUTPUT_NOT_ALLOWED", path, msg) if {
-	some stage in training_stages
+	some stage in data.depa.training.training_stages
 	output := stage.output
 	not is_granted_output(output)
 	path := concat("", [stage.path, "/config/output"])
@@ -83,7 +83,7 @@ deny contains lib.reason("OUTPUT_NOT_ALLOWED", path, msg) if {
 }
 
 deny contains lib.reason("METRICS_WITHHELD", path, msg) if {
-	some stage in training_stages
+	some stage in data.depa.training.training_stages
 	some metric in stage.metrics
 	not is_public(metric)
 	path := concat("", [stage.path, "/config/metrics"])

@@ -2,18 +2,17 @@
 # title: Which limit a stage passes
 # description: |
 #   Each private stage is compared with the limits of each data set it reads, never with a mean or a
-#   minimum. The training policy asks this package where some limit is passed, which is seldom.
-package depa.limits
+#   minimum.
+package depa.pipeline
 
 import data.depa.lib
-import data.depa.training
 
 deny contains lib.reason("EPSILON_EXCEEDED", path, msg) if {
 	some stage in data.depa.training.private_stages
 	some limit in input.contract.privacy
 	stage.privacy.microEpsilon > limit.run.microEpsilon
 	limit.dataset in stage.datasets
-	path := training.params(stage, "epsilon")
+	path := params(stage, "epsilon")
 	msg := sprintf("epsilon %v asked, at most %v granted for data set %v", [
 		lib.epsilon(stage.privacy.microEpsilon),
 		lib.epsilon(limit.run.microEpsilon),
@@ -26,7 +25,7 @@ deny contains lib.reason("DELTA_EXCEEDED", path, msg) if {
 	some limit in input.contract.privacy
 	stage.privacy.deltaTrillionths > limit.run.deltaTrillionths
 	limit.dataset in stage.datasets
-	path := training.params(stage, "delta")
+	path := params(stage, "delta")
 	msg := sprintf("delta %v asked, at most %v granted for data set %v", [
 		lib.delta(stage.privacy.deltaTrillionths),
 		lib.delta(limit.run.deltaTrillionths),
@@ -39,7 +38,7 @@ deny contains lib.reason("UNIT_MISMATCH", path, msg) if {
 	some limit in input.contract.privacy
 	stage.privacy.unit != limit.unit
 	limit.dataset in stage.datasets
-	path := training.params(stage, "unit")
+	path := params(stage, "unit")
 	msg := sprintf("unit %v asked, expected %v for data set %v", [stage.privacy.unit, limit.unit, limit.dataset])
 }
 
@@ -48,7 +47,7 @@ deny contains lib.reason("ADJACENCY_MISMATCH", path, msg) if {
 	some limit in input.contract.privacy
 	stage.privacy.adjacency != limit.adjacency
 	limit.dataset in stage.datasets
-	path := training.params(stage, "adjacency")
+	path := params(stage, "adjacency")
 	msg := sprintf("adjacency %v asked, expected %v for data set %v", [
 		stage.privacy.adjacency,
 		limit.adjacency,
@@ -61,7 +60,7 @@ deny contains lib.reason("GRAD_NORM_EXCEEDED", path, msg) if {
 	some limit in input.contract.privacy
 	stage.privacy.maxGradNormMicro > limit.maxGradNormMicro
 	limit.dataset in stage.datasets
-	path := training.params(stage, "maxGradNorm")
+	path := params(stage, "maxGradNorm")
 	msg := sprintf("clipping norm %v asked, at most %v granted for data set %v", [
 		lib.norm(stage.privacy.maxGradNormMicro),
 		lib.norm(limit.maxGradNormMicro),
@@ -70,7 +69,7 @@ deny contains lib.reason("GRAD_NORM_EXCEEDED", path, msg) if {
 }
 
 deny contains lib.reason("EPOCHS_EXCEEDED", path, msg) if {
-	some share in data.depa.training.shares
+	some share in shares
 	some limit in input.contract.privacy
 	share.epochs > limit.maxEpochs
 	limit.dataset in share.stage.datasets
@@ -79,7 +78,7 @@ deny contains lib.reason("EPOCHS_EXCEEDED", path, msg) if {
 }
 
 deny contains lib.reason("SAMPLING_RATE_EXCEEDED", path, msg) if {
-	some share in data.depa.training.shares
+	some share in shares
 	some limit in input.contract.privacy
 	share.sampling > limit.maxSamplingBillionths
 	limit.dataset in share.stage.datasets

@@ -1,13 +1,21 @@
 # METADATA
-# title: How a charge differs from what a stage runs
+# title: What a run is charged
 # description: |
-#   A charge is to the contract's consumer, for the mechanism of the stage: its epsilon at most, its
-#   steps, its share of the units, and enough noise. The training policy asks this package where some
-#   charge does not agree, which is seldom more than a rounded share.
-package depa.charges
+#   Each data set that is read privately has one charge, to the contract's consumer, for the mechanism
+#   that the stage runs: its epsilon at most, its steps, its share of the units, and enough noise.
+package depa.pipeline
 
 import data.depa.lib
-import data.depa.training
+
+charged_names := sort([charge.dataset | some charge in input.charges])
+
+deny contains lib.reason("CHARGES_DIFFER", "/pipeline", msg) if {
+	charged_names != sort(charged_ids)
+	msg := sprintf("expected one charge for each data set that is read privately (%v), got charges for %v", [
+		lib.listing(charged_ids),
+		lib.listing(charged_names),
+	])
+}
 
 deny contains lib.reason("CHARGE_OF_OTHER_CONSUMER", "/pipeline", msg) if {
 	some charge in input.charges
@@ -16,11 +24,11 @@ deny contains lib.reason("CHARGE_OF_OTHER_CONSUMER", "/pipeline", msg) if {
 }
 
 deny contains lib.reason("MECHANISM_DIFFERS", path, msg) if {
-	some share in data.depa.training.shares
+	some share in shares
 	some charge in input.charges
 	charge.microEpsilon > share.stage.privacy.microEpsilon
 	charge.dataset in share.stage.datasets
-	path := training.params(share.stage, "epsilon")
+	path := params(share.stage, "epsilon")
 	msg := sprintf("expected a charge of epsilon %v for %v at most, got %v", [
 		lib.epsilon(share.stage.privacy.microEpsilon),
 		charge.dataset,
@@ -29,11 +37,11 @@ deny contains lib.reason("MECHANISM_DIFFERS", path, msg) if {
 }
 
 deny contains lib.reason("MECHANISM_DIFFERS", path, msg) if {
-	some share in data.depa.training.shares
+	some share in shares
 	some charge in input.charges
 	charge.deltaTrillionths != share.stage.privacy.deltaTrillionths
 	charge.dataset in share.stage.datasets
-	path := training.params(share.stage, "delta")
+	path := params(share.stage, "delta")
 	msg := sprintf("expected a charge at delta %v for %v, got %v", [
 		lib.delta(share.stage.privacy.deltaTrillionths),
 		charge.dataset,
@@ -42,7 +50,7 @@ deny contains lib.reason("MECHANISM_DIFFERS", path, msg) if {
 }
 
 deny contains lib.reason("MECHANISM_DIFFERS", path, msg) if {
-	some share in data.depa.training.shares
+	some share in shares
 	some charge in input.charges
 	charge.steps != share.stage.steps
 	charge.dataset in share.stage.datasets
@@ -56,7 +64,7 @@ deny contains lib.reason("MECHANISM_DIFFERS", path, msg) if {
 
 # The rate comes from a division in binary, the share from one of whole numbers.
 deny contains lib.reason("MECHANISM_DIFFERS", path, msg) if {
-	some share in data.depa.training.shares
+	some share in shares
 	some charge in input.charges
 	apart(charge.samplingBillionths, share.sampling)
 	charge.dataset in share.stage.datasets
@@ -69,13 +77,13 @@ deny contains lib.reason("MECHANISM_DIFFERS", path, msg) if {
 }
 
 deny contains lib.reason("NOISE_TOO_SMALL", path, msg) if {
-	some share in data.depa.training.shares
+	some share in shares
 	some charge in input.charges
 	charge.dataset in share.stage.datasets
 	some limit in input.contract.privacy
 	limit.dataset == charge.dataset
 	charge.noiseMicro < limit.minNoiseMicro
-	path := training.params(share.stage, "epsilon")
+	path := params(share.stage, "epsilon")
 	msg := sprintf("a noise multiplier of %v planned, at least %v expected for data set %v", [
 		lib.decimal(charge.noiseMicro, 1000000),
 		lib.decimal(limit.minNoiseMicro, 1000000),

@@ -1,22 +1,20 @@
 # METADATA
 # title: Where there are tables
 # description: What is read of tables is judged by depa.tables; without any, none of its rules is evaluated.
-package depa.training
+package depa.pipeline
 
 import data.depa.lib
-
-joins_tables if "TableJoin" in names
 
 contract_tables := [item.id | some item in input.contract.datasets; is_object(item.table)]
 
 deny contains found if {
-	joins_tables
+	data.depa.training.joins_tables
 	some found in data.depa.tables.deny
 }
 
 deny contains lib.reason("TABLE_STAGE_MISSING", stage.path, msg) if {
 	data.depa.contract.agreed.tables == true
-	not joins_tables
+	not data.depa.training.joins_tables
 	some stage in input.pipeline.stages
 	some id in contract_tables
 	id in stage.datasets

@@ -1,7 +1,7 @@
 # METADATA
 # title: The files that are opened
 # description: Those that the stages read and no others, as the contract pins them, and never to write.
-package depa.training
+package depa.pipeline
 
 import data.depa.lib
 
@@ -12,17 +12,11 @@ deny contains lib.reason("INPUTS_DIFFER", source_path, msg) if {
 	msg := sprintf("expected to open what the stages read (%v), got %v", [lib.listing(source_ids), lib.listing(input_ids)])
 }
 
-# Nearly always the same list in the same order, which is soon said.
-opened_digests := [[file.id | some file in input.pipeline.inputs], [file.digest | some file in input.pipeline.inputs]]
-
-pinned_digests := [[item.id | some item in input.contract.datasets], [item.digest | some item in input.contract.datasets]]
-
 opened := {[file.id, file.digest] | some file in input.pipeline.inputs}
 
 pinned := {[item.id, item.digest] | some item in input.contract.datasets}
 
 deny contains lib.reason("INPUT_DIGEST_DIFFERS", source_path, msg) if {
-	opened_digests != pinned_digests
 	some pair in opened - pinned
 	some item in input.contract.datasets
 	item.id == pair[0]

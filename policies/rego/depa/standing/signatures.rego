@@ -3,16 +3,12 @@
 # description: |
 #   Everybody who is named has signed, and nobody else, with a key that was valid then. That the
 #   signatures verify has been proven before; others are no facts.
-package depa.contract
+package depa.standing
 
 import data.depa.lib
 
-latest := max([signature.signedAt | some signature in input.signatures])
-
-signers := {signature.signer | some signature in input.signatures}
-
 deny contains lib.reason("SIGNATURE_MISSING", path, msg) if {
-	some party in data.depa.agreed.parties - signers
+	some party in data.depa.agreed.parties - data.depa.contract.signers
 	party != ""
 	some path in paths_of(party)
 	msg := sprintf("expected a signature of %v, got none", [party])
@@ -29,14 +25,13 @@ roles := object.union(
 )
 
 deny contains lib.reason("SIGNATURE_OF_STRANGER", "", msg) if {
-	some signer in signers - data.depa.agreed.parties
+	some signer in data.depa.contract.signers - data.depa.agreed.parties
 	msg := sprintf("expected signatures of the parties alone, got one of %v", [signer])
 }
 
 deny contains lib.reason("SIGNATURE_TIME", "", msg) if {
-	latest > input.now + skew
 	some signature in input.signatures
-	signature.signedAt > input.now + skew
+	signature.signedAt > input.now + data.depa.contract.skew
 	msg := sprintf("%v signed at %v, expected not after %v", [
 		signature.signer,
 		lib.instant(signature.signedAt),
@@ -45,7 +40,6 @@ deny contains lib.reason("SIGNATURE_TIME", "", msg) if {
 }
 
 deny contains lib.reason("SIGNATURE_TIME", "", msg) if {
-	latest >= input.contract.expiresAt
 	some signature in input.signatures
 	signature.signedAt >= input.contract.expiresAt
 	msg := sprintf("%v signed at %v, expected before the expiry at %v", [
