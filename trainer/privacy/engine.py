@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import torch
 
-MAX_NUMBERS: Final = 1 << 20
+MAX_NUMBERS: Final = 1 << 21
 """Numbers of a forward pass's inputs; the activations take several hundred times as many bytes."""
 
 SampleLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
