@@ -95,10 +95,10 @@ def _weight_gradient(
 def _unfolded(module: nn.Module, call: Call) -> Gradients:
     """All windows as columns, and one matrix product a sample."""
     layer = cast("Convolution", module)
-    rows = torch.bmm(call.output_gradient.flatten(2), _columns(layer, call.inputs))
+    rows = _product(call.output_gradient.flatten(2), _columns(layer, call.inputs))
     outputs, inputs = layer.weight.shape[:2]
     if _is_last(layer):
-        rows = rows.view(len(rows), outputs, *layer.kernel_size, inputs).movedim(-1, 2)
+        rows = rows.reshape(len(rows), outputs, *layer.kernel_size, inputs).movedim(-1, 2)
     yield layer.weight, rows.reshape(len(rows), *layer.weight.shape)
     yield from _bias(layer, call.output_gradient)
 
@@ -106,9 +106,16 @@ def _unfolded(module: nn.Module, call: Call) -> Gradients:
 def _pointwise(module: nn.Module, call: Call) -> Gradients:
     layer = cast("Convolution", module)
     gradient, inputs = call.output_gradient.flatten(2), call.inputs.flatten(2)
-    rows = torch.bmm(gradient, inputs.transpose(1, 2))
+    rows = _product(gradient, inputs.transpose(1, 2))
     yield layer.weight, rows.reshape(len(rows), *layer.weight.shape)
     yield from _bias(layer, call.output_gradient)
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Return a matrix product a sample; of two transposed factors, that of what they were."""
+    if left.is_contiguous() or right.is_contiguous():
+        return torch.bmm(left, right)
+    return torch.bmm(right.mT, left.mT).mT
 
 
 def _columns(layer: Convolution, inputs: Tensor) -> Tensor:
