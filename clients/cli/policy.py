@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from clients.cli.command import Session, command, new_app
-from clients.cli.errors import Refused
+from clients.cli.errors import Refused, UsageError
 from clients.cli.files import read_bytes
 from clients.cli.output import Answer
 from clients.cli.tasks.asking import ask_service
 from clients.cli.tasks.building import Signing, build_archive
 from clients.cli.tasks.bundles import find_bundle, known_bundles, rules_of
 from clients.cli.tasks.comparing import show_difference
+from clients.cli.tasks.engines import EngineName
 from clients.cli.tasks.explaining import (
     explain_code,
     explain_own,
@@ -58,7 +59,8 @@ _ROOT = "Root fingerprint, if not set."
     app,
     "check",
     examples="depa policy check --contract contract.json --pipeline config/; "
-    "depa policy check --contract sha256:... --pipeline config/ --remote",
+    "depa policy check --contract sha256:... --pipeline config/ --remote; "
+    "DEPA_OPA_URL=https://opa.example depa policy check --contract contract.json --engine server",
 )
 def check(
     session: Session,
@@ -68,14 +70,24 @@ def check(
     remote: Annotated[
         bool, typer.Option("--remote", help="Ask the service, which knows what is spent.")
     ] = False,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(
+            help="What evaluates the policy; opa_url names the server.", show_default="embedded"
+        ),
+    ] = None,
 ) -> Answer:
     """Judge a contract, or a pipeline under it, as if nothing were spent; writes nothing."""
+    if remote and engine is not None:
+        raise UsageError(
+            "--engine: the service has its own", hint="leave out one of --engine and --remote"
+        )
     if remote:
         return ask_service(session, contract, pipeline)
     # The accountant takes seconds to load; no other command of this noun needs it.
     from clients.cli.tasks.judging import dry_run  # noqa: PLC0415
 
-    return dry_run(session, contract, pipeline)
+    return dry_run(session, contract, pipeline, engine=engine or EngineName.EMBEDDED)
 
 
 @command(

@@ -41,6 +41,9 @@ KNOWN: Final[Mapping[str, Known]] = {
     "root": Known("SHA-256 (hex) of the root certificate of service and ledger"),
     "launch_policy": Known("file with the launch policy of the clean room"),
     "stack": Known("folder of the local stack"),
+    "opa_url": Known("URL of the OPA server that holds the policy"),
+    "opa_ca": Known("PEM file of the authority that the OPA server's TLS certificate is from"),
+    "opa_token_file": Known("file with the bearer token that the OPA server asks for"),
 }
 
 

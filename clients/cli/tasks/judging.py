@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clients.api.answers import BudgetStatus
@@ -12,6 +12,7 @@ from clients.cli.command import Session
 from clients.cli.files import write_new
 from clients.cli.output import Answer
 from clients.cli.tasks.agreement import agreement_facts, load_contract
+from clients.cli.tasks.engines import EngineName, opening_engine
 from clients.cli.tasks.pipelines import pretty, read_pipeline
 from clients.cli.tasks.places import Places
 from clients.cli.tasks.reasons import denied, judged
@@ -43,26 +44,30 @@ class Judged:
         return max((charge.micro_epsilon for charge in self.charges), default=0) / 1e6
 
 
-def dry_run(session: Session, which: str, config: Path | None) -> Answer:
+def dry_run(session: Session, which: str, config: Path | None, *, engine: EngineName) -> Answer:
     """Judge a contract, or a pipeline under it, as if nothing were spent; write nothing.
 
     Args:
         session: The command's.
         which: File or digest of the contract.
         config: Pipeline, or folder of its parts; None to judge the contract alone.
+        engine: What evaluates the policy.
 
     Raises:
         Denied: when the policy says no, with every reason, its place and its remedy.
+        DepaError: when the engine cannot be asked; see `opening_engine`.
     """
     contract, now = load_contract(session, which), int(time.time())
     policy = policy_with_rules(session, which, contract)
     pipeline, epsilon = None, None
-    if config is None:
-        decision = policy.contract(agreement_facts(contract, now=now))
-    else:
-        pipeline = read_pipeline(config, contract=contract.digest(), name=config.stem)
-        found = judge(pipeline, contract, policy=policy, budgets=(), now=now)
-        decision, epsilon = found.decision, found.epsilon
+    with opening_engine(session, engine, policy.bundle) as asked:
+        policy = replace(policy, engine=asked)
+        if config is None:
+            decision = policy.contract(agreement_facts(contract, now=now))
+        else:
+            pipeline = read_pipeline(config, contract=contract.digest(), name=config.stem)
+            found = judge(pipeline, contract, policy=policy, budgets=(), now=now)
+            decision, epsilon = found.decision, found.epsilon
     places = Places.of(which, contract, config=config, pipeline=pipeline)
     return judged(decision, policy, places, epsilon=epsilon)
 
