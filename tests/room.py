@@ -29,8 +29,8 @@ from trainer.models.factory import WEIGHTS_FILE, build_model
 from trainer.models.weights import write_weights
 from trainer.report import Reporter
 from trainer.sealed import OctKek, seal
-from trainer.training import job_of
-from trainer.work import Work
+from trainer.training import held_keys, job_of
+from trainer.work import OpenedFiles, Work, open_files
 
 PATIENTS = 6
 SECRET = b"k" * 32
@@ -64,6 +64,8 @@ class Lent:
 
     root: Path
     output_key: X25519PrivateKey = field(default_factory=X25519PrivateKey.generate)
+
+    _files: OpenedFiles | None = None
 
     def __post_init__(self) -> None:
         for seed, name in enumerate(("mri-a", "mri-b")):
@@ -113,13 +115,12 @@ class Lent:
         return Work(agreement, **{"scratch": self.scratch, "reporter": reporter, **changes})
 
     def job(self, agreement: Agreement) -> Job:
-        """Return what the training process is told, the files being unsealed."""
+        """Return what the training process is told, the files being open."""
         self.scratch.mkdir(mode=0o700, exist_ok=True)
-        for name in ("mri-a", "mri-b", "base"):
-            target = self.scratch / name
-            if not target.exists():
-                target.symlink_to(self.plain(name))
-        return job_of(agreement, plan=plan_of(agreement), scratch=self.scratch)
+        if self._files is None:
+            self._files = open_files(agreement, keks=keks(agreement), scratch=self.scratch)
+        job = job_of(agreement, plan=plan_of(agreement), scratch=self.scratch)
+        return job.model_copy(update={"held": held_keys(self._files.held)})
 
 
 def agreement_of(contract: Contract, *, run: str = "run-" + "a" * 26, **train: Any) -> Agreement:

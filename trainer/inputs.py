@@ -1,7 +1,8 @@
-"""Files that were unsealed become a training set and a network, in this process only."""
+"""Files that were opened become a training set and a network, in this process only."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from policies.wire.datasets import SlicesDataset, VolumesDataset, sample_shape
 from policies.wire.pipeline import Pipeline
 from policies.wire.tables import TableDataset, TableJoinConfig
 from trainer.data.errors import DataError
+from trainer.data.files import Files
 from trainer.data.join import DirectoryJoin, Joinable, open_dataset
 from trainer.data.rows import open_tables
 from trainer.models.factory import BaseModel, build_model, read_base_model
+from trainer.sealed.dataset import held_name, reopen
+from trainer.sealed.keys import DataKey
 
 
 @dataclass(frozen=True)
@@ -27,19 +31,24 @@ class Inputs:
     base: BaseModel | None
 
 
-def read_inputs(contract: Contract, pipeline: Pipeline, *, scratch: Path) -> Inputs:
-    """Read what was unsealed, and refuse what is not exactly as agreed.
+def read_inputs(
+    contract: Contract, pipeline: Pipeline, *, scratch: Path, held: Mapping[str, DataKey]
+) -> Inputs:
+    """Read what was opened, and refuse what is not exactly as agreed.
 
     Args:
         contract: What was agreed.
         pipeline: What was approved under it.
-        scratch: Folder that holds a folder for each sealed file, by its id.
+        scratch: Folder that holds a folder for each unsealed file, by its id, and a copy of each
+            file that is held.
+        held: Data keys of the files that stay sealed, by id.
 
     Raises:
+        SealedError: when a copy is not the file of the contract.
         DataError: when what is inside does not fit contract or pipeline.
         ModelRefused: when the base model does not.
     """
-    units = _units(contract, pipeline, scratch)
+    units = _units(contract, pipeline, scratch, held)
     weights = pipeline.train.base_weights
     base = read_base_model(scratch / weights) if weights else None
     model = build_model(pipeline.train.model, base=base)
@@ -50,7 +59,9 @@ def read_inputs(contract: Contract, pipeline: Pipeline, *, scratch: Path) -> Inp
     return Inputs(units, model, base)
 
 
-def _units(contract: Contract, pipeline: Pipeline, scratch: Path) -> Joinable:
+def _units(
+    contract: Contract, pipeline: Pipeline, scratch: Path, held: Mapping[str, DataKey]
+) -> Joinable:
     join, dataset = pipeline.join, pipeline.train.dataset
     if isinstance(join, TableJoinConfig) and isinstance(dataset, TableDataset):
         items = [item for item in contract.datasets if item.id in join.datasets]
@@ -59,16 +70,17 @@ def _units(contract: Contract, pipeline: Pipeline, scratch: Path) -> Joinable:
     opened: dict[str, Joinable] = {}
     for name in pipeline.datasets:
         item = contract.dataset(name)
-        if item is None:
-            raise DataError(f"{name} is no data set of the contract")
-        opened[name] = _dataset(item, scratch / name)
+        if item is None or name not in held:
+            raise DataError(f"{name} is no data set of the contract that can be trained on alone")
+        files = reopen(scratch / held_name(name), key=held[name], expected_digest=item.digest)
+        opened[name] = _dataset(item, files)
     units: Joinable = DirectoryJoin(opened) if join else opened.popitem()[1]
     _fits(pipeline, units)
     return units
 
 
-def _dataset(item: Dataset, folder: Path) -> Joinable:
-    units = open_dataset(folder)
+def _dataset(item: Dataset, files: Files) -> Joinable:
+    units = open_dataset(files)
     if len(units) != item.units:
         raise DataError(
             f"{item.id} holds another number of units than the {item.units} of the contract"

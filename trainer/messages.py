@@ -1,7 +1,8 @@
 """What a clean room tells its training process, and hears from it: one JSON object a line.
 
-The training process gets no key but that of its checkpoints, and its words are few: none of them
-has a place for a value that depends on private data.
+The training process gets no key but those of its checkpoints and of the files that it trains on,
+never one that opens anything else, and its words are few: none of them has a place for a value that
+depends on private data.
 """
 
 from __future__ import annotations
@@ -51,6 +52,13 @@ class Plan(Wire):
         return PrivacyPlan(**self.model_dump())
 
 
+class HeldKey(Wire):
+    """What opens a file that stays sealed while it is trained on."""
+
+    id: Slug
+    key: Base64 = Field(repr=False)
+
+
 class Job(Document):
     """What is to be trained, on files that were opened before."""
 
@@ -63,6 +71,7 @@ class Job(Document):
     """None for a run that is not private."""
     scratch: str = Field(max_length=1000)
     checkpoint_key: Base64 = Field(repr=False)
+    held: tuple[HeldKey, ...] | None = Field(default=None, min_length=1, repr=False)
     kept: Kept | None = None
     """Checkpoint to go on from."""
 

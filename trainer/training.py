@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from policies.agreement import Agreement
 from policies.errors import DocumentError
 from trainer.faults import OUT_OF_MEMORY, PROCESS_DIED, TrainingFailed
 from trainer.memory import processes_killed_for_memory
-from trainer.messages import Job, Plan, Said, Stepped
+from trainer.messages import HeldKey, Job, Plan, Said, Stepped
 from trainer.sealed.keys import DataKey
 
 COMMAND: Final = (sys.executable, "-m", "trainer.worker")
@@ -56,6 +56,10 @@ class Training:
     def __exit__(self, *_: object) -> None:
         if self._first is not None:
             _end(self._first)
+
+    def hold(self, keys: Mapping[str, DataKey]) -> None:
+        """Say which files stay sealed while they are trained on, and what opens them."""
+        self.job = self.job.model_copy(update={"held": held_keys(keys)})
 
     def run(self) -> int:
         """Train, and return the number of steps.
@@ -124,6 +128,14 @@ def job_of(agreement: Agreement, *, plan: PrivacyPlan | None, scratch: Path) -> 
         scratch=str(scratch),
         checkpoint_key=base64.b64encode(DataKey.generate().keyset).decode(),
     )
+
+
+def held_keys(keys: Mapping[str, DataKey]) -> tuple[HeldKey, ...] | None:
+    """Return data keys as a job names them."""
+    held = (
+        HeldKey(id=name, key=base64.b64encode(key.keyset).decode()) for name, key in keys.items()
+    )
+    return tuple(held) or None
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -1,9 +1,9 @@
-"""The work of a clean room that has its keys: unseal, have the model trained, seal it."""
+"""The work of a clean room that has its keys: open the files, have the model trained, seal it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,11 +17,12 @@ from policies.agreement import Agreement
 from policies.attestation.runtime import decode_base64url
 from policies.errors import BudgetError
 from policies.population import most_units
+from policies.wire.contract import Dataset
 from policies.wire.run import Spent
 from trainer.messages import Stepped
 from trainer.report import COMPLETED, Outcome, Reporter
-from trainer.sealed.dataset import unseal
-from trainer.sealed.keys import OpeningKek
+from trainer.sealed.dataset import held_name, hold, unseal
+from trainer.sealed.keys import DataKey, OpeningKek
 from trainer.sealed.output import seal_output
 from trainer.spending import spent_after
 from trainer.training import COMMAND, Training, job_of
@@ -66,7 +67,9 @@ class Work:
             command=self.command,
         )
         with self.training:
-            self.opened = unseal_files(self.agreement, keks=keks, scratch=self.scratch)
+            files = open_files(self.agreement, keks=keks, scratch=self.scratch)
+            self.opened = files.digests
+            self.training.hold(files.held)
             steps = self.training.run()
         self.reporter.phase("sealing", step=steps)
         return self._sealed()
@@ -128,24 +131,50 @@ def privacy_plan(agreement: Agreement) -> PrivacyPlan | None:
     return accounting.plan_training(agreement.pipeline.train, units=units)
 
 
-def unseal_files(
+@dataclass(frozen=True)
+class OpenedFiles:
+    """The files of an agreement, proven."""
+
+    digests: tuple[str, ...]
+    held: Mapping[str, DataKey] = field(repr=False)
+    """Data keys of the files that stay sealed, by id."""
+
+
+def open_files(
     agreement: Agreement, *, keks: Mapping[str, OpeningKek], scratch: Path
-) -> tuple[str, ...]:
-    """Open every file of the agreement into a folder of its id; return the files' digests.
+) -> OpenedFiles:
+    """Open every file of the agreement.
+
+    A database and a model's reader want files: tables and base models are unsealed into a folder of
+    their id. Everything else stays sealed, and is read piece by piece.
 
     Raises:
         SealedError: when a file is not the one of the contract.
         NetworkError: when a store does not answer.
     """
+    held: dict[str, DataKey] = {}
     for item in agreement.files:
+        kek, digest, version = keks[item.id], item.digest, item.version
         store_url, name = split_blob_url(item.url)
         with open_store(store_url).open(name) as stream:
+            if isinstance(item, Dataset) and item.format != "table":
+                copy = scratch / held_name(item.id)
+                files = hold(
+                    stream,
+                    kek=kek,
+                    expected_digest=digest,
+                    dataset=item.id,
+                    version=version,
+                    into=copy,
+                )
+                held[item.id] = files.key
+                continue
             unseal(
                 stream,
-                kek=keks[item.id],
-                expected_digest=item.digest,
+                kek=kek,
+                expected_digest=digest,
                 dataset=item.id,
-                version=item.version,
+                version=version,
                 into=scratch / item.id,
             )
-    return tuple(item.digest for item in agreement.files)
+    return OpenedFiles(tuple(item.digest for item in agreement.files), held)

@@ -1,4 +1,4 @@
-"""The training process of a clean room: reads what was unsealed, trains, writes the model.
+"""The training process of a clean room: reads what was opened, trains, writes the model.
 
 Started as `python -m trainer.worker` by the clean room, which holds the keys and speaks to the
 world. This process does neither: a job comes on standard input, words go to standard output, and
@@ -48,12 +48,13 @@ def perform(job: Job, say: Say, *, cadence: Cadence | None = None) -> None:
 
 def _train(job: Job, say: Say, *, cadence: Cadence | None) -> int:
     scratch, config = Path(job.scratch), job.pipeline.train
-    inputs = read_inputs(job.contract, job.pipeline, scratch=scratch)
+    held = {item.id: _data_key(item.key) for item in job.held or ()}
+    inputs = read_inputs(job.contract, job.pipeline, scratch=scratch, held=held)
     checkpoints = Checkpoints(
         scratch / CHECKPOINTS,
         run=job.run,
         pipeline=job.pipeline.digest(),
-        key=DataKey.parse(base64.b64decode(job.checkpoint_key)),
+        key=_data_key(job.checkpoint_key),
         on_kept=lambda kept: say(Said(kept=kept)),
         cadence=cadence,
     )
@@ -73,6 +74,10 @@ def _train(job: Job, say: Say, *, cadence: Cadence | None) -> int:
     folder.mkdir(mode=0o700, exist_ok=True)
     write_model(trained.weights, config=config, base=inputs.base, folder=folder)
     return trained.steps
+
+
+def _data_key(text: str) -> DataKey:
+    return DataKey.parse(base64.b64decode(text))
 
 
 def stepped(report: StepReport) -> Stepped:

@@ -17,7 +17,7 @@ from trainer.data.manifest import MANIFEST
 Scan: TypeAlias = tuple[NDArray[np.float16], NDArray[np.uint8]]
 Shape: TypeAlias = tuple[int, ...]
 
-KEEP_BYTES = 2 * 1024**3
+KEEP_BYTES = 256 * 1024**2
 """A set up to this size stays in memory; a larger one is read patient by patient."""
 MAX_FILE_BYTES = 4 * 1024**3
 

@@ -2,8 +2,9 @@
 
 from trainer.sealed.archive import Limits
 from trainer.sealed.container import SealedBlob
-from trainer.sealed.dataset import SealedHeader, seal, unseal
+from trainer.sealed.dataset import SealedHeader, hold, seal, unseal
 from trainer.sealed.errors import SealedError, SealReason
+from trainer.sealed.held import HeldFiles
 from trainer.sealed.keys import (
     OctKek,
     OpeningKek,
@@ -15,6 +16,7 @@ from trainer.sealed.keys import (
 from trainer.sealed.output import OutputHeader, open_output, seal_output
 
 __all__ = [
+    "HeldFiles",
     "Limits",
     "OctKek",
     "OpeningKek",
@@ -26,6 +28,7 @@ __all__ = [
     "SealedError",
     "SealedHeader",
     "SealingKek",
+    "hold",
     "load_kek",
     "open_output",
     "seal",

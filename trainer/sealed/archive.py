@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import re
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from trainer.sealed.errors import SealedError, SealReason
 
@@ -73,6 +75,56 @@ def extract_archive(stream: BinaryIO, into: Path, *, limits: Limits) -> None:
     Raises:
         SealedError: for anything but a bounded archive of regular files with nothing after it.
     """
+    for name, size in _walk(stream, limits=limits):
+        _write_file(stream, into, name, size)
+
+
+@dataclass(frozen=True)
+class Member:
+    """Where a file lies in an archive."""
+
+    offset: int
+    size: int
+
+
+def index_archive(stream: RawIOBase, *, limits: Limits) -> dict[str, Member]:
+    """Read an archive from its first byte to its end, and return where each file lies.
+
+    Raises:
+        SealedError: for anything but a bounded archive of regular files with nothing after it.
+    """
+    counted = _Counted(stream)
+    members: dict[str, Member] = {}
+    for name, size in _walk(counted, limits=limits):
+        if name in members:
+            raise _refused("each name once", repr(name))
+        members[name] = Member(counted.position, size)
+        for start in range(0, size, _COPY_BYTES):
+            _read(counted, min(_COPY_BYTES, size - start))
+    return members
+
+
+class _Source(Protocol):
+    """What an archive is read from."""
+
+    def read(self, size: int, /) -> bytes | None: ...
+
+
+class _Counted:
+    """Knows how far a stream was read."""
+
+    def __init__(self, stream: RawIOBase) -> None:
+        self._stream = stream
+        self.position = 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._stream.read(size) or b""
+        self.position += len(data)
+        return data
+
+
+def _walk(stream: _Source, *, limits: Limits) -> Iterator[tuple[str, int]]:
+    """Yield name and size of each file; the caller MUST read the file before it goes on."""
     left = limits.total_bytes
     files = 0
     extended: dict[str, str] = {}
@@ -90,7 +142,9 @@ def extract_archive(stream: BinaryIO, into: Path, *, limits: Limits) -> None:
         if files > limits.files or left < 0:
             got = f"more than {limits.files} files or {limits.total_bytes} bytes"
             raise SealedError(SealReason.LIMIT, expected="an archive within the limits", got=got)
-        _write_file(stream, into, name, size)
+        _check_name(name)
+        yield name, size
+        _skip_padding(stream, size)
     if files == 0 or extended:
         raise _refused("at least one file and its content", "neither")
     _expect_padding(stream)
@@ -100,7 +154,7 @@ def _refused(expected: str, got: str) -> SealedError:
     return SealedError(SealReason.ARCHIVE, expected=expected, got=got)
 
 
-def _read(stream: BinaryIO, size: int) -> bytes:
+def _read(stream: _Source, size: int) -> bytes:
     parts = []
     while size > 0:
         part = stream.read(size)
@@ -118,7 +172,7 @@ def _number(field: bytes, *, base: int = 8) -> int:
     return int(text, base)
 
 
-def _read_entry(stream: BinaryIO) -> tuple[str, int, bytes] | None:
+def _read_entry(stream: _Source) -> tuple[str, int, bytes] | None:
     """Read one ustar header; None at the end of the archive."""
     block = _read(stream, _BLOCK)
     if not any(block):
@@ -143,7 +197,7 @@ def _text(data: bytes) -> str:
         raise _refused("a name in UTF-8", repr(data[:80])) from None
 
 
-def _read_pax(stream: BinaryIO, size: int) -> dict[str, str]:
+def _read_pax(stream: _Source, size: int) -> dict[str, str]:
     """Read an extended header: lines of `<length> <key>=<value>` (POSIX.1-2001, pax)."""
     if not 0 < size <= _MAX_PAX_BYTES:
         raise _refused(f"an extended header of at most {_MAX_PAX_BYTES} bytes", f"{size}")
@@ -163,7 +217,7 @@ def _read_pax(stream: BinaryIO, size: int) -> dict[str, str]:
     return records
 
 
-def _write_file(stream: BinaryIO, into: Path, name: str, size: int) -> None:
+def _check_name(name: str) -> None:
     path = PurePosixPath(name)
     if (
         not path.parts
@@ -176,6 +230,10 @@ def _write_file(stream: BinaryIO, into: Path, name: str, size: int) -> None:
         or any(ord(letter) < 0x20 or letter in "\\\x7f" for letter in name)
     ):
         raise _refused("a plain relative path", repr(name[:200]))
+
+
+def _write_file(stream: _Source, into: Path, name: str, size: int) -> None:
+    path = PurePosixPath(name)
     target = into.joinpath(*path.parts)
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -189,15 +247,14 @@ def _write_file(stream: BinaryIO, into: Path, name: str, size: int) -> None:
             part = _read(stream, min(left, _COPY_BYTES))
             file.write(part)
             left -= len(part)
-    _skip_padding(stream, size)
 
 
-def _skip_padding(stream: BinaryIO, size: int) -> None:
+def _skip_padding(stream: _Source, size: int) -> None:
     if any(_read(stream, -size % _BLOCK)):
         raise _refused("zeros after a file", "other bytes")
 
 
-def _expect_padding(stream: BinaryIO) -> None:
+def _expect_padding(stream: _Source) -> None:
     """Read to the end of the stream, which also authenticates its last segment."""
     seen = 0
     while part := stream.read(_COPY_BYTES):

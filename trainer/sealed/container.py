@@ -14,6 +14,7 @@ import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_HEADER_BYTES = 16 * 1024
 _DRAIN_BYTES = 1024**2
+NAMED = (SealReason.FORMAT, SealReason.DATASET, SealReason.VERSION, SealReason.INFO)
+"""Reasons that explain a wrong digest; of all others the digest is the explanation."""
 
 
 @dataclass(frozen=True)
@@ -173,11 +176,11 @@ def open_sealed(
     scratch = into.with_name(f".{into.name}.{secrets.token_hex(8)}")
     scratch.mkdir(mode=0o700)
     try:
-        header_bytes, header = _read_header(reader, magic=magic, header_type=header_type)
+        header_bytes, header = read_header(reader, magic=magic, header_type=header_type)
         primitive = unlock(header).primitive()
         plain = primitive.new_decrypting_stream(reader, header_bytes)  # type: ignore[arg-type]  # a RawIOBase is a BinaryIO
         extract_archive(plain, scratch, limits=limits)
-        _compare_digest(reader, expected_digest)
+        compare_digest(reader, expected_digest)
         scratch.rename(into)
     except (tink.TinkError, SealedError) as error:
         raise _blame(error, reader, expected_digest) from None
@@ -186,7 +189,12 @@ def open_sealed(
     return header
 
 
-def _compare_digest(reader: HashingReader, expected: str) -> None:
+def compare_digest(reader: HashingReader, expected: str) -> None:
+    """Read to the end and compare the digest of everything.
+
+    Raises:
+        SealedError: when it is another one.
+    """
     digest = reader.digest()
     if digest != expected:
         hint = "the file was changed after it was sealed, or it is another file"
@@ -197,15 +205,9 @@ def _blame(error: Exception, reader: HashingReader, expected_digest: str) -> Exc
     """Return the failure that explains the others."""
     if reader.failure is not None:
         return reader.failure
-    named = isinstance(error, SealedError) and error.reason in (
-        SealReason.FORMAT,
-        SealReason.DATASET,
-        SealReason.VERSION,
-        SealReason.INFO,
-    )
-    if not named:
+    if not (isinstance(error, SealedError) and error.reason in NAMED):
         try:
-            _compare_digest(reader, expected_digest)
+            compare_digest(reader, expected_digest)
         except (SealedError, OSError) as cause:
             return cause
     if isinstance(error, SealedError):
@@ -217,9 +219,14 @@ def _blame(error: Exception, reader: HashingReader, expected_digest: str) -> Exc
     )
 
 
-def _read_header(
-    reader: HashingReader, *, magic: bytes, header_type: type[HeaderT]
+def read_header(
+    reader: RawIOBase, *, magic: bytes, header_type: type[HeaderT]
 ) -> tuple[bytes, HeaderT]:
+    """Read what stands before the ciphertext: its bytes, and what they say.
+
+    Raises:
+        SealedError: when it is no header of this format.
+    """
     start = _exactly(reader, len(magic) + 4)
     if start[:-4] != magic:
         raise SealedError(SealReason.FORMAT, expected=magic.decode().strip(), got="other bytes")
@@ -237,7 +244,7 @@ def _read_header(
     return data, header
 
 
-def _exactly(reader: HashingReader, size: int) -> bytes:
+def _exactly(reader: RawIOBase, size: int) -> bytes:
     data = b""
     while len(data) < size:
         part = reader.read(size - len(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 from pathlib import Path
 from typing import Annotated, BinaryIO, ClassVar, Literal
 
@@ -12,6 +13,7 @@ from policies.wire.base import Document, Slug
 from trainer.sealed.archive import Limits
 from trainer.sealed.container import SealedBlob, open_sealed, write_sealed
 from trainer.sealed.errors import SealedError, SealReason
+from trainer.sealed.held import HeldFiles, hold_sealed, reopen_sealed
 from trainer.sealed.keys import DataKey, OpeningKek, SealingKek
 
 MAGIC = b"depa-sealed/1\n"
@@ -88,26 +90,82 @@ def unseal(
     Raises:
         SealedError: when the file is not exactly the one of the contract; nothing is left behind.
     """
-
-    def unlock(header: SealedHeader) -> DataKey:
-        for reason, expected, got in (
-            (SealReason.DATASET, dataset, header.dataset),
-            (SealReason.VERSION, version, header.dataset_version),
-            (SealReason.KEY, (kek.kind, kek.name), (header.key_kind, header.key_name)),
-        ):
-            if expected != got:
-                raise SealedError(reason, expected=expected, got=got)
-        return kek.unwrap(decode_base64(header.wrapped_key))
-
     return open_sealed(
         stream,
         magic=MAGIC,
         header_type=SealedHeader,
-        unlock=unlock,
+        unlock=partial(_unlock, kek=kek, dataset=dataset, version=version),
         expected_digest=expected_digest,
         into=into,
         limits=limits or Limits(),
     )
+
+
+def hold(
+    stream: BinaryIO,
+    *,
+    kek: OpeningKek,
+    expected_digest: str,
+    dataset: Slug,
+    version: Slug,
+    into: Path,
+    limits: Limits | None = None,
+) -> HeldFiles:
+    """Copy a sealed file, still sealed, and give its files one by one as they are asked for.
+
+    Args:
+        stream: The sealed file from its first byte; need not be seekable.
+        kek: The key that the vault released.
+        expected_digest: `sha256:...` of the sealed file, from the contract.
+        dataset: Id that the contract gives the file.
+        version: Version that the contract names.
+        into: File to create, for ciphertext; its disk need not be trusted.
+        limits: How much may be inside.
+
+    Raises:
+        SealedError: when the file is not exactly the one of the contract; nothing is left behind.
+    """
+    return hold_sealed(
+        stream,
+        magic=MAGIC,
+        header_type=SealedHeader,
+        unlock=partial(_unlock, kek=kek, dataset=dataset, version=version),
+        expected_digest=expected_digest,
+        into=into,
+        limits=limits or Limits(),
+    )
+
+
+def reopen(path: Path, *, key: DataKey, expected_digest: str) -> HeldFiles:
+    """Open a copy that `hold` has made, with the data key of this one file.
+
+    Raises:
+        SealedError: when it is not the file of the contract.
+    """
+    return reopen_sealed(
+        path,
+        magic=MAGIC,
+        header_type=SealedHeader,
+        key=key,
+        expected_digest=expected_digest,
+        limits=Limits(),
+    )
+
+
+def held_name(dataset: Slug) -> str:
+    """Return what the copy of a file that is held is called."""
+    return f"{dataset}.sealed"
+
+
+def _unlock(header: SealedHeader, *, kek: OpeningKek, dataset: str, version: str) -> DataKey:
+    for reason, expected, got in (
+        (SealReason.DATASET, dataset, header.dataset),
+        (SealReason.VERSION, version, header.dataset_version),
+        (SealReason.KEY, (kek.kind, kek.name), (header.key_kind, header.key_name)),
+    ):
+        if expected != got:
+            raise SealedError(reason, expected=expected, got=got)
+    return kek.unwrap(decode_base64(header.wrapped_key))
 
 
 def decode_base64(text: str) -> bytes:

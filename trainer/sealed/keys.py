@@ -175,6 +175,13 @@ class DataKey:
             raise SealedError(SealReason.KEY, expected=wanted, got="another keyset")
         return cls(keyset)
 
+    @property
+    def secret(self) -> bytes:
+        """What the cipher's key is derived from."""
+        (key,) = _tink.Keyset.FromString(self.keyset).key
+        value = _streaming.AesGcmHkdfStreamingKey.FromString(key.key_data.value).key_value
+        return bytes(value)
+
     def primitive(self) -> streaming_aead.StreamingAead:
         """Return the cipher."""
         _register()

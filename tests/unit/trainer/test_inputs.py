@@ -17,7 +17,7 @@ from trainer.data.errors import DataError
 from trainer.inputs import Inputs, read_inputs
 from trainer.models.factory import ONNX_FILE
 from trainer.sealed import OctKek, seal
-from trainer.work import unseal_files
+from trainer.work import open_files
 
 
 def opened(root: Path, **changes: Any) -> Inputs:
@@ -52,8 +52,10 @@ def opened(root: Path, **changes: Any) -> Inputs:
         run="run-" + "a" * 26,
         service="did:web:service.example",
     )
-    assert len(unseal_files(agreement, keks=keks, scratch=root / "scratch")) == 3
-    return read_inputs(contract, pipeline, scratch=root / "scratch")
+    files = open_files(agreement, keks=keks, scratch=root / "scratch")
+    assert len(files.digests) == 3
+    assert files.held == {}
+    return read_inputs(contract, pipeline, scratch=root / "scratch", held=files.held)
 
 
 def test_sealed_tables_are_joined_and_fit_the_network(tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ def damage(folder: Path) -> None:
 def empty(folder: Path) -> None:
     for path in folder.iterdir():
         path.unlink()
+    # A folder without any file is not even sealed.
+    (folder / "notes").touch()
 
 
 def lose(folder: Path) -> None:
@@ -93,15 +95,31 @@ def refuse_all(folder: Path) -> None:
 def test_data_of_one_provider_that_cannot_be_used_end_the_run_before_a_step(
     lent: Lent, harm: Callable[[Path], None], provider: str
 ) -> None:
-    agreement = lent.agreement(**PLAIN)
     harm(lent.plain(provider))
-    assert end(lent.job(agreement)) == ("data-refused", None)
+    assert end(lent.job(lent.agreement(**PLAIN))) == ("data-refused", None)
+
+
+def test_a_held_file_that_was_exchanged_ends_the_run_before_a_step(lent: Lent) -> None:
+    job = lent.job(lent.agreement(**PLAIN))
+    copy = lent.scratch / "mri-b.sealed"
+    data = bytearray(copy.read_bytes())
+    data[-40] ^= 1
+    copy.write_bytes(data)
+    assert end(job) == ("sealed-file-refused", None)
+
+
+def test_no_patient_is_in_clear_below_the_scratch_folder(lent: Lent) -> None:
+    job = lent.job(lent.agreement(**PLAIN))
+    assert said(job)[-1].trained == 4
+    for path in lent.scratch.rglob("*"):
+        if path.is_file() and lent.scratch / "base" not in path.parents:
+            assert path.name == "model.safetensors" or b"data_offsets" not in path.read_bytes()
+    assert not (lent.scratch / "mri-a").exists()
 
 
 def test_a_base_model_that_does_not_fit_ends_the_run_before_a_step(lent: Lent) -> None:
-    agreement = lent.agreement(**PLAIN)
     damage(lent.plain("base"))
-    assert end(lent.job(agreement)) == ("model-refused", None)
+    assert end(lent.job(lent.agreement(**PLAIN))) == ("model-refused", None)
 
 
 def test_weights_that_are_not_finite_end_the_run(lent: Lent) -> None:
