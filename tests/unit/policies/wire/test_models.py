@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from policies.wire.pipeline import Pipeline
 from tests.samples import contract_json
 from tests.training import train_json
 
+VECTORS = Path(__file__).parents[3] / "vectors" / "pipelines"
 VOLUMES = {"kind": "volumes", "patch": [8, 16, 16], "channels": 2, "classes": 1}
 UNET3D = {"kind": "unet3d", "inChannels": 2, "outChannels": 1, "levels": 2, "channels": 4}
 DIGITS = {"kind": "arrays", "shape": [1, 28, 28], "classes": 10}
@@ -133,3 +135,16 @@ def test_a_cnn_that_cannot_be_built_is_refused(changes: dict[str, Any], says: st
 def test_groups_without_group_normalisation_are_refused() -> None:
     model = {**UNET3D, "norm": "instance", "groups": 2}
     assert "groups is for norm group" in refusal(model=model, dataset=VOLUMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("unet2d", "ccd6fbf1c7f96f83493940c972f65e7765e254c8f6e43e32d9c238833a213585"),
+        ("onnx", "2150ab36cbfe3e1b070d24baf3cf79280bc52b9a0b7608a86d68422adb980eef"),
+    ],
+)
+def test_a_pipeline_from_before_these_networks_keeps_its_digest(name: str, digest: str) -> None:
+    data = (VECTORS / f"{name}.json").read_bytes()
+    assert Pipeline.parse(data).canonical() == data
+    assert Pipeline.parse(data).digest() == f"sha256:{digest}"
