@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from pathlib import Path
@@ -177,6 +178,22 @@ def test_the_figures_lie_beside_the_model(played: Played) -> None:
 def test_the_test_masks_are_drawn(played: Played) -> None:
     png = (played.folder / "homes" / "developer" / "masks.png").read_bytes()
     assert png.startswith(b"\x89PNG\r\n")
+
+
+def test_the_model_has_looked_at_a_scan_as_it_came(played: Played) -> None:
+    home = played.folder / "homes" / "developer"
+    origin = json.loads((home / "model-origin.json").read_bytes())
+    weights = (home / "model" / "model.safetensors").read_bytes()
+    assert origin["file"] == "sha256:" + hashlib.sha256(weights).hexdigest()
+    assert origin["contract"] == played.digest
+    (scan,) = (home / "scan").iterdir()
+    mask = gzip.decompress((home / "found" / f"{scan.name}_mask.nii.gz").read_bytes())
+    image = gzip.decompress((scan / f"{scan.name}_flair.nii.gz").read_bytes())
+    # Sides, and the rows of the affine, as they stand in the header of NIfTI-1.
+    assert mask[40:56] == image[40:56]
+    assert mask[280:328] == image[280:328]
+    assert set(mask[352:]) == {0, 1}
+    assert (home / "found" / f"{scan.name}.png").read_bytes().startswith(b"\x89PNG\r\n")
 
 
 def test_a_damaged_volume_is_named_and_no_patient_is_in_two_hospitals(played: Played) -> None:
