@@ -125,9 +125,12 @@ class Averager:
         """Return the average so far, and what it was made of."""
         return self._mean, {"seen": self._seen, "count": self._count}
 
-    def restore(self, mean: Mapping[str, Tensor], counts: Mapping[str, int]) -> None:
-        """Go on from an average that `state` has returned."""
-        self._mean = dict(mean)
+    def restore(
+        self, model: nn.Module, mean: Mapping[str, Tensor], counts: Mapping[str, int]
+    ) -> None:
+        """Go on from an average that `state` has returned, where the model is."""
+        own = model.state_dict()
+        self._mean = {name: value.to(own[name].device) for name, value in mean.items()}
         self._seen, self._count = counts["seen"], counts["count"]
 
     def weights(self, model: nn.Module) -> dict[str, Tensor]:

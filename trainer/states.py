@@ -71,7 +71,7 @@ def put_state(
         by_number = {int(number): one for number, one in own["state"].items()}
         optimizer.load_state_dict({**own, "state": by_number})
         scheduler.load_state_dict(parts["scheduler"])
-        averager.restore(parts["mean"], parts["counts"])
+        averager.restore(model, parts["mean"], parts["counts"])
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointRefused("the checkpoint is of another model or stage") from error
 

@@ -98,9 +98,10 @@ def _own_output() -> BinaryIO:
     return own
 
 
-def _end_with(room: BinaryIO) -> None:
+def _end_with(room: int) -> None:
     """End this process as soon as the clean room, which holds the other end open, has ended."""
-    room.read()
+    while os.read(room, 1):
+        pass
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -111,7 +112,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     out = _own_output()
     job = Job.read(sys.stdin.buffer.readline(MAX_JOB_BYTES + 1))
-    threading.Thread(target=_end_with, args=(sys.stdin.buffer,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()
     use_processors()
     perform(job, lambda said: _say(out, said))
 

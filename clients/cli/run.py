@@ -98,7 +98,10 @@ def wait(
     """Wait until a run is over; end with 0 only if it is completed."""
     found = _follow(session, run, seconds=seconds)
     if found.state != "completed":
-        raise Refused(f"{run} is {found.state}: {found.message or 'no reason was given'}")
+        raise Refused(
+            f"{run} is {found.state}: {found.message or 'no reason was given'}",
+            hint="docs/how-to/when-a-run-fails.md says what each reason means",
+        )
     return _status(found)
 
 

@@ -105,7 +105,6 @@ def bookings(offer: Offer, agreement: Agreement) -> list[tuple[str, int]]:
     ("command", "reason", "steps"),
     [
         (worker({"failed": "data-refused"}), "data-refused", 0),
-        (worker(READY, {"failed": "engine-refused"}), "engine-refused", 0),
         (worker(READY, {"failed": "out-of-memory"}), "out-of-memory", 1),
         (worker(READY, stepped(1), {"failed": "not-finite"}), "not-finite", 2),
         (worker(READY, *map(stepped, range(1, 5)), end="1 / 0"), "training-process-died", 4),

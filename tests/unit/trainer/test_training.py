@@ -20,8 +20,11 @@ from policies.wire.run import Progress
 from tests.room import Lent, keks, plan_of
 from trainer.faults import TrainingFailed
 from trainer.messages import Job, Stepped
+from trainer.report import Reporter
+from trainer.spending import spent_after
 from trainer.training import MAX_RESTARTS, Training
 from trainer.work import Work
+from trainer.worker import CHECKPOINTS
 
 PLAIN = {"isPrivate": False, "privacyParams": None}
 SCRIPT = """
@@ -202,29 +205,39 @@ def test_the_key_of_checkpoints_is_not_shown(agreement: Agreement, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_killed_training_ends_with_the_ledger_of_one_that_was_not(tmp_path: Path) -> None:
+def test_a_killed_training_goes_on_from_its_checkpoint_and_ends_with_the_same_ledger(
+    tmp_path: Path,
+) -> None:
     lent, said = Lent(tmp_path), list[Progress]()
-    agreement = lent.agreement()
+    agreement = lent.agreement(steps=150)
     work = lent.work(agreement, said)
-    killed: list[int] = []
+    workers: list[int] = []
 
     def kill_once(progress: Progress) -> None:
         said.append(progress)
-        if progress.step == 2 and not killed:
-            killed.append(child_of(os.getpid()))
-            os.kill(killed[0], signal.SIGKILL)
+        if progress.phase == "training" and progress.step == 0:
+            workers.append(child_of(os.getpid()))
+        if progress.step == 60:
+            os.kill(workers[0], signal.SIGKILL)
 
-    work.reporter = type(work.reporter)(say=kill_once, seconds=lambda: 1.0)
+    work.reporter = Reporter(say=kill_once, seconds=lambda: 1.0)
     outcome = work.do(keks(agreement))
-    assert killed
-    assert outcome.reason == "completed"
-    assert outcome.restarts == 1
+    assert (outcome.reason, outcome.restarts) == ("completed", 1)
+    assert work.training is not None
+    kept = work.training.job.kept
+    assert kept is not None
+    assert kept.step >= 100
     plan = plan_of(agreement)
+    params = agreement.pipeline.train.privacy_params
     assert plan is not None
-    assert outcome.spent is not None
-    assert (outcome.spent.steps, outcome.spent.noise_multiplier) == (4, plan.noise_multiplier)
-    assert [one.step for one in said if one.phase == "training"] == [0, 1, 2, 3, 4]
-    assert [one.restarts for one in said if one.step == 3] == [1]
+    assert params is not None
+    assert outcome.spent == spent_after(150, plan=plan, params=params)
+    training = [one for one in said if one.phase == "training"]
+    assert [one.step for one in training] == list(range(151))
+    assert {one.restarts for one in training} == {None, 1}
+    assert [path.name for path in (lent.scratch / CHECKPOINTS).iterdir()] == [
+        f"step-{kept.step}.sealed"
+    ]
 
 
 def child_of(parent: int) -> int:
