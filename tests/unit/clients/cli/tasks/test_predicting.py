@@ -124,6 +124,27 @@ def test_masks_lie_on_the_voxels_of_the_scan(
     ]
 
 
+def test_each_class_has_a_mask_of_its_own_and_the_same_scan_the_same_bytes(
+    tmp_path: Path,
+) -> None:
+    stage = {
+        **SLICES,
+        "dataset": {"kind": "slices", "size": [16, 16], "classes": 2},
+        "model": {"kind": "unet2d", "inChannels": 1, "outChannels": 2, "levels": 2, "channels": 4},
+    }
+    model = fetched(tmp_path, recipe=Recipe(size=(16, 16)), **stage)
+    one = scan(tmp_path / "one_image.nii.gz")
+    for name in ("first", "second"):
+        (entry,) = predict(model, one, out=tmp_path / name).value["scans"]
+        assert [Path(mask).name for mask in entry["masks"]] == [
+            "one_mask1.nii.gz",
+            "one_mask2.nii.gz",
+        ]
+        assert len(entry["millilitres"]) == 2
+    for path in (tmp_path / "first").iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes()
+
+
 def test_a_damaged_scan_is_named_and_left_out(tmp_path: Path) -> None:
     model = fetched(tmp_path, recipe=Recipe(size=(16, 16)), **SLICES)
     good, cut = scan(tmp_path / "good.nii.gz"), tmp_path / "cut.nii.gz"
