@@ -15,7 +15,7 @@ from policies.wire.contract import Contract
 from policies.wire.decision import Mark
 from policies.wire.run import BudgetBooking
 from tests.party import module
-from tests.record import HOST_DATA, NOW, Record
+from tests.record import HOST_DATA, NOW, RUN, Record
 
 BUNDLE = load_bundle()
 
@@ -168,6 +168,11 @@ def _spent(**change: Any) -> Callable[[Any], Any]:
 def test_a_report_that_understates_its_epsilon_is_refused(record: Record) -> None:
     record.bends["report"] = _spent(micro_epsilon=1_000_000)
     assert "its mechanism costs" in refused(record)
+
+
+def test_an_auditor_is_told_that_training_was_resumed(record: Record) -> None:
+    record.bends["report"] = update(restarts=2)
+    assert "killed and resumed 2 times" in verify(record)[f"{RUN} report"]
 
 
 def test_a_report_above_its_approval_is_refused(record: Record) -> None:

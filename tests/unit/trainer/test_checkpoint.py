@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,32 @@ def test_an_older_checkpoint_in_the_place_of_the_newest_is_refused(folder: Folde
     newest.write_bytes(older)
     with pytest.raises(CheckpointRefused, match="damaged, or an older one"):
         folder.state()
+
+
+@pytest.mark.parametrize("where", ["fsync", "rename", "told"])
+def test_a_process_that_is_killed_while_it_writes_leaves_the_checkpoint_before_whole(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The clean room knows of the one before, and of no other."""
+    with pytest.raises(Killed):
+        fit(folder, until=3, **PLAIN)
+    before = folder.newest[-1]
+    assert before.step == 2
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    checkpoints = folder.open()
+    if where == "told":
+        checkpoints._on_kept = die
+    else:
+        monkeypatch.setattr(*{"fsync": (os, "fsync"), "rename": (Path, "rename")}[where], die)
+    with pytest.raises(Killed):
+        checkpoints.keep_if_due(3, lambda: State(3, {}, {}))
+    monkeypatch.undo()
+    assert folder.open().open(before).step == 2
+    fit(folder, start=folder.state(), **PLAIN)
+    assert [path.name for path in folder.path.iterdir()] == [f"step-{STEPS}.sealed"]
 
 
 @pytest.mark.parametrize("place", [0, 20, 300, -1])

@@ -18,6 +18,7 @@ from policies.agreement import Agreement
 from policies.errors import BudgetError
 from policies.wire.run import Progress
 from tests.room import Lent, keks, plan_of
+from tests.training import train_json
 from trainer.faults import TrainingFailed
 from trainer.messages import Job, Stepped
 from trainer.report import Reporter
@@ -250,6 +251,29 @@ def child_of(parent: int) -> int:
     ).stdout.splitlines()
     (line,) = [one for one in found if "trainer.worker" in one]
     return int(line.split()[0])
+
+
+@pytest.mark.slow
+def test_a_training_process_that_gets_no_more_memory_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Threads have stacks, and OpenMP gives up where it gets none.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    lent = Lent(tmp_path)
+    model = {**train_json()["model"], "channels": 64, "levels": 3}
+    agreement = lent.agreement(model=model, baseWeights=None, **PLAIN)
+    limited = (
+        "import resource\n"
+        "from trainer import worker\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 16_000_000, -1))\n"
+        "worker.main()\n"
+    )
+    work = lent.work(agreement, [], command=(sys.executable, "-c", limited))
+    with pytest.raises(TrainingFailed) as caught:
+        work.do(keks(agreement))
+    assert caught.value.reason == "out-of-memory"
+    assert work.outcome(caught.value.reason).opened
 
 
 @pytest.mark.slow
