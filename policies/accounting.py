@@ -76,12 +76,14 @@ class PrivacyPlan:
     noise_multiplier: float
     """Standard deviation of the noise divided by the largest norm of one unit's gradient."""
     cost: float
-    """Epsilon of all steps together at `delta`."""
+    """Epsilon of all steps, and of the metrics after them, at `delta`."""
+    metrics_noise: float | None = None
+    """Noise multiplier of the metrics that are released after the last step; None for none."""
 
     @property
     def event(self) -> Event:
-        """The whole run as a mechanism."""
-        return self.event_after(self.steps)
+        """The whole run as a mechanism, the metrics after it included."""
+        return _with_metrics(self.event_after(self.steps), self.metrics_noise)
 
     def event_after(self, steps: int) -> Event:
         """Return the first `steps` steps as a mechanism."""
@@ -91,9 +93,24 @@ class PrivacyPlan:
 
 
 def plan(
-    *, epsilon: float, delta: float, sampling_rate: float, steps: int, adjacency: Adjacency
+    *,
+    epsilon: float,
+    delta: float,
+    sampling_rate: float,
+    steps: int,
+    adjacency: Adjacency,
+    metrics_epsilon: float | None = None,
 ) -> PrivacyPlan:
     """Find the least noise with which the run costs at most `epsilon` at `delta`.
+
+    Args:
+        epsilon: What the whole run may cost.
+        delta: At which delta.
+        sampling_rate: Probability that one unit takes part in one step.
+        steps: Steps of training.
+        adjacency: Which data sets are neighbours.
+        metrics_epsilon: What metrics of the data may cost by themselves, within `epsilon`; None
+            for none.
 
     Raises:
         BudgetError: if an argument is out of range or no noise up to 10,000 is enough.
@@ -101,7 +118,18 @@ def plan(
     _in_range("epsilon", epsilon, 0.0, MAX_EPSILON)
     _in_range("delta", delta, 0.0, 1.0)
     _in_range("sampling rate", sampling_rate, 0.0, 1.0, closed=True)
-    noise, cost = _calibrate(epsilon, delta, sampling_rate, steps, adjacency)
+    metrics_noise = None
+    if metrics_epsilon is not None:
+        _in_range("epsilon of metrics", metrics_epsilon, 0.0, epsilon)
+        metrics_noise = _noise_of_metrics(metrics_epsilon, delta, adjacency)
+    noise, cost = _calibrate(
+        epsilon,
+        delta,
+        sampling_rate=sampling_rate,
+        steps=steps,
+        adjacency=adjacency,
+        metrics_noise=metrics_noise,
+    )
     return PrivacyPlan(
         epsilon=epsilon,
         delta=delta,
@@ -110,6 +138,7 @@ def plan(
         steps=steps,
         noise_multiplier=noise,
         cost=cost,
+        metrics_noise=metrics_noise,
     )
 
 
@@ -133,15 +162,41 @@ def plan_training(train: TrainDlConfig, *, units: int) -> PrivacyPlan:
         sampling_rate=train.batch_size / units,
         steps=train.steps,
         adjacency=params.adjacency,
+        metrics_epsilon=train.private_metrics.epsilon if train.private_metrics else None,
+    )
+
+
+def _with_metrics(training: Event, noise: float | None) -> Event:
+    if noise is None:
+        return training
+    return dp_event.ComposedDpEvent([training, dp_event.GaussianDpEvent(noise)])
+
+
+@lru_cache(maxsize=64)
+def _noise_of_metrics(epsilon: float, delta: float, adjacency: Adjacency) -> float:
+    return least_noise(
+        lambda noise: _pld(dp_event.GaussianDpEvent(noise), delta=delta, adjacency=adjacency),
+        exact=lambda noise: compose(
+            [dp_event.GaussianDpEvent(noise)], delta=delta, adjacency=adjacency
+        ),
+        at_most=epsilon,
+        goal=f"metrics within epsilon {epsilon}",
     )
 
 
 @lru_cache(maxsize=64)
 def _calibrate(
-    epsilon: float, delta: float, sampling_rate: float, steps: int, adjacency: Adjacency
+    epsilon: float,
+    delta: float,
+    *,
+    sampling_rate: float,
+    steps: int,
+    adjacency: Adjacency,
+    metrics_noise: float | None,
 ) -> tuple[float, float]:
     def event(noise: float) -> Event:
-        return training_event(noise_multiplier=noise, sampling_rate=sampling_rate, steps=steps)
+        training = training_event(noise_multiplier=noise, sampling_rate=sampling_rate, steps=steps)
+        return _with_metrics(training, metrics_noise)
 
     noise = least_noise(
         lambda noise: _pld(event(noise), delta=delta, adjacency=adjacency),
@@ -321,6 +376,9 @@ def _failures() -> Iterator[None]:
 
 
 def _rdp(event: Event, *, delta: float, adjacency: Adjacency) -> float | None:
+    if adjacency == "replace-one":
+        # There it measures noise by the distance of two neighbours, not by one unit's norm.
+        return None
     accountant = RdpAccountant(_RDP_ORDERS, _RELATIONS[adjacency])
     if not accountant.supports(event):
         return None

@@ -59,6 +59,7 @@ _TRAINING: Final[Mapping[str, Rule]] = {
     "/contract/privacy/*/adjacency": _ADJACENCY,
     "/contract/privacy/*/maxGradNormMicro": Kind.NUMBER,
     "/contract/privacy/*/maxSteps": Kind.NUMBER,
+    "/contract/metricsOnPrivateData": frozenset({"withheld", "noised"}),
     "/contract/privacy/*/run/microEpsilon": Kind.NUMBER,
     "/contract/privacy/*/run/deltaTrillionths": Kind.NUMBER,
     "/contract/privacy/*/total/microEpsilon": Kind.NUMBER,
@@ -72,6 +73,7 @@ _TRAINING: Final[Mapping[str, Rule]] = {
     "/pipeline/stages/*/batchUnits": Kind.NUMBER,
     "/pipeline/stages/*/samplesPerUnit": Kind.NUMBER,
     "/pipeline/stages/*/metrics": Kind.COUNT,
+    "/pipeline/stages/*/privateMetricsMicroEpsilon": Kind.NUMBER,
     "/pipeline/stages/*/privacy/microEpsilon": Kind.NUMBER,
     "/pipeline/stages/*/privacy/deltaTrillionths": Kind.NUMBER,
     "/pipeline/stages/*/privacy/maxGradNormMicro": Kind.NUMBER,
@@ -82,6 +84,7 @@ _TRAINING: Final[Mapping[str, Rule]] = {
     "/charges/*/noiseMicro": Kind.NUMBER,
     "/charges/*/samplingBillionths": Kind.NUMBER,
     "/charges/*/steps": Kind.NUMBER,
+    "/charges/*/metricsNoiseMicro": Kind.NUMBER,
     "/budgets/*/tdcAfter": Kind.NUMBER,
     "/budgets/*/overallAfter": Kind.NUMBER,
 }

@@ -41,6 +41,7 @@ class Plan(Wire):
     steps: int
     noise_multiplier: float
     cost: float
+    metrics_noise: float | None
 
     @classmethod
     def of(cls, plan: PrivacyPlan) -> Self:

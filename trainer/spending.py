@@ -9,13 +9,13 @@ from policies.wire.run import Spent
 
 
 def spent_after(steps: int, *, plan: PrivacyPlan, params: PrivacyParams) -> Spent:
-    """Return what the first `steps` steps of a plan cost.
+    """Return what the first `steps` steps of a plan cost; all of them, with the metrics after them.
 
     Raises:
         BudgetError: if the cost cannot be computed.
     """
-    event = plan.event_after(steps)
     whole = steps == plan.steps
+    event = plan.event if whole else plan.event_after(steps)
     epsilon = (
         plan.cost
         if whole

@@ -22,6 +22,7 @@ from trainer.devices import choose_device, use_processors
 from trainer.faults import reason_of
 from trainer.inputs import read_inputs
 from trainer.loop import StepReport, train
+from trainer.measure import write_private_metrics
 from trainer.messages import MAX_JOB_BYTES, Job, Said, Stepped
 from trainer.models.factory import write_model
 from trainer.privacy.errors import TrainingAborted
@@ -59,12 +60,13 @@ def _train(job: Job, say: Say, *, cadence: Cadence | None) -> int:
         cadence=cadence,
     )
     start = None if job.kept is None else checkpoints.open(job.kept)
+    agreed = None if job.plan is None else job.plan.privacy_plan()
     say(Said(ready=True))
     trained = train(
         inputs.model.to(choose_device()),
         inputs.units,
         config,
-        agreed=None if job.plan is None else job.plan.privacy_plan(),
+        agreed=agreed,
         streams=Streams(),
         on_step=lambda report: say(Said(stepped=stepped(report))),
         checkpoints=checkpoints,
@@ -73,6 +75,15 @@ def _train(job: Job, say: Say, *, cadence: Cadence | None) -> int:
     folder = scratch / OUTPUT
     folder.mkdir(mode=0o700, exist_ok=True)
     write_model(trained.weights, config=config, base=inputs.base, folder=folder)
+    # A process that is started again after this point writes them anew: one of them leaves.
+    write_private_metrics(
+        trained.weights,
+        model=inputs.model,
+        units=inputs.units,
+        config=config,
+        agreed=agreed,
+        folder=folder,
+    )
     return trained.steps
 
 

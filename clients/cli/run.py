@@ -139,8 +139,9 @@ def fetch(
 ) -> Answer:
     """Open the sealed model, check it against the run's report, and measure it on public data.
 
-    Figures and plots of curves go into a folder beside the model, OUT-metrics, and what `depa model
-    predict` has to know into OUT-origin.json.
+    Figures and plots of curves go into a folder beside the model, OUT-metrics, and so do metrics of
+    private data, where the contract grants them. What `depa model predict` has to know goes into
+    OUT-origin.json.
     """
     from clients.cli.tasks.results import fetch_result  # noqa: PLC0415
 

@@ -25,7 +25,8 @@ from policies.errors import BudgetError, DocumentError, Problem
 from policies.facts import BudgetAfter
 from policies.population import most_units
 from policies.wire.base import canonical_json
-from policies.wire.constraints import Budget, Privacy
+from policies.wire.budget import Budget
+from policies.wire.constraints import Privacy
 from policies.wire.contract import Contract, Dataset
 from policies.wire.pipeline import Pipeline
 from policies.wire.run import BudgetBooking, Charge, Spent

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 from policies.depa.contract_form import DepaContract, DepaDataset, DepaPrivacy
 from policies.depa.form import PLACEHOLDER, Change, Notes, named
-from policies.wire.constraints import Budget
+from policies.wire.budget import Budget
 from policies.wire.contract import Attestation, Contract, Dataset, Party, SealedFile
 from policies.wire.tables import TableTerms
 

@@ -10,10 +10,12 @@ from policies.facts.signature import Signature, Signed, signature_facts
 from policies.facts.tables import TableFacts, TableUseFacts, table_facts, table_use_facts
 from policies.facts.trust import AttestationTerms, attestation_terms
 from policies.wire.base import Document, Wire
+from policies.wire.budget import Budget
 from policies.wire.choices import LossName, Metric, OutputFormat
-from policies.wire.constraints import MAX_SAMPLES_PER_UNIT, Budget
+from policies.wire.constraints import MAX_SAMPLES_PER_UNIT
 from policies.wire.constraints import Privacy as PrivacyTerms
 from policies.wire.contract import Contract, Dataset, PolicyRef, SealedFile
+from policies.wire.private_metrics import PrivateMetricsGrant
 from policies.wire.texts import placeholders
 
 
@@ -49,6 +51,14 @@ class Spend(Wire):
     delta_trillionths: Whole
 
 
+class PrivateMetricsFacts(Wire):
+    """Metrics of a data set that may leave with noise."""
+
+    names: tuple[str, ...]
+    micro_epsilon: Whole
+    """The most that those of one run may cost, in millionths."""
+
+
 class PrivacyFacts(Wire):
     """What training on one data set may cost."""
 
@@ -67,6 +77,8 @@ class PrivacyFacts(Wire):
     max_samples_per_unit: Whole
     min_noise_micro: Whole
     """The least noise multiplier, in millionths."""
+    private_metrics: PrivateMetricsFacts | None = None
+    """Absent where no metric of the data may leave."""
 
 
 class DataUseFacts(Wire):
@@ -253,6 +265,15 @@ def _privacy(limit: PrivacyTerms) -> PrivacyFacts:
         max_sampling_billionths=granted(limit.max_sampling_rate or 1.0, scale=BILLION),
         max_samples_per_unit=limit.max_samples_per_unit or MAX_SAMPLES_PER_UNIT,
         min_noise_micro=asked(limit.min_noise_multiplier or 1 / MICRO, scale=MICRO),
+        private_metrics=_private_metrics(limit.private_metrics),
+    )
+
+
+def _private_metrics(grant: PrivateMetricsGrant | None) -> PrivateMetricsFacts | None:
+    if grant is None:
+        return None
+    return PrivateMetricsFacts(
+        names=grant.metrics, micro_epsilon=granted(grant.epsilon, scale=MICRO)
     )
 
 

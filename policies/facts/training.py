@@ -76,6 +76,8 @@ class TrainStageFacts(StageFacts):
     losses: tuple[str, ...]
     """Every loss that the stage names, the components of a composed one included."""
     metrics: tuple[MetricAsked, ...]
+    private_metrics_micro_epsilon: Whole
+    """What metrics of private data may cost by themselves, in millionths; zero without any."""
     output: str
 
 
@@ -119,6 +121,8 @@ class ChargeFacts(Spend):
     """Noise multiplier in millionths, rounded down; zero where there is no such mechanism."""
     sampling_billionths: Whole
     steps: Whole
+    metrics_noise_micro: Whole
+    """Noise multiplier of the metrics that are released, likewise; zero where none are."""
 
 
 class TrainingFacts(ContractFacts):
@@ -222,10 +226,19 @@ def _train(
         # The document has no other way to combine them.
         unit_gradient="mean",
         losses=_losses(config.loss),
-        # The document has no way to ask for a metric of private data.
-        metrics=tuple(MetricAsked(name=name, on="public") for name in config.metrics),
+        metrics=tuple(_metrics(config)),
+        private_metrics_micro_epsilon=(
+            asked(config.private_metrics.epsilon, scale=MICRO) if config.private_metrics else 0
+        ),
         output=config.output,
     )
+
+
+def _metrics(config: TrainDlConfig) -> Iterator[MetricAsked]:
+    for name in config.metrics:
+        yield MetricAsked(name=name, on="public")
+    for name in config.private_metrics.metrics if config.private_metrics else ():
+        yield MetricAsked(name=name, on="private")
 
 
 def _coupled(config: TrainDlConfig) -> tuple[str, ...]:
@@ -239,7 +252,8 @@ def _losses(loss: Loss) -> tuple[str, ...]:
 
 
 def _charge(charge: Charge) -> ChargeFacts:
-    noise, rate, steps = _mechanism(charge.event)
+    training, metrics_noise = _parts(charge.event)
+    noise, rate, steps = _mechanism(training)
     return ChargeFacts(
         dataset=charge.dataset,
         tdc=charge.tdc,
@@ -248,7 +262,17 @@ def _charge(charge: Charge) -> ChargeFacts:
         noise_micro=granted(noise, scale=MICRO),
         sampling_billionths=asked(rate, scale=BILLION),
         steps=steps,
+        metrics_noise_micro=granted(metrics_noise, scale=MICRO),
     )
+
+
+def _parts(event: Mapping[str, Any]) -> tuple[Mapping[str, Any], float]:
+    """Return the training of a run, and the noise of the metrics that follow it."""
+    match event:
+        case {"class_name": "ComposedDpEvent", "events": [dict() as training, dict() as metrics]}:
+            if (noise := _noise(metrics)) > 0:
+                return training, noise
+    return event, 0.0
 
 
 def _mechanism(event: Mapping[str, Any]) -> tuple[float, float, int]:
@@ -260,19 +284,26 @@ def _mechanism(event: Mapping[str, Any]) -> tuple[float, float, int]:
             "event": {
                 "class_name": "PoissonSampledDpEvent",
                 "sampling_probability": float(rate) | int(rate),
-                "event": {
-                    "class_name": "GaussianDpEvent",
-                    "noise_multiplier": float(noise) | int(noise),
-                },
+                "event": dict() as gaussian,
             },
         } if (
-            bool not in {type(steps), type(rate), type(noise)}
-            and 0 < noise <= MAX_NOISE
+            bool not in {type(steps), type(rate)}
             and 0 < rate <= 1
             and 0 < steps <= MAX_COUNT
+            and (noise := _noise(gaussian)) > 0
         ):
-            return float(noise), float(rate), steps
+            return noise, float(rate), steps
     return 0.0, 0.0, 0
+
+
+def _noise(event: Mapping[str, Any]) -> float:
+    """Return the noise multiplier of a Gaussian mechanism; zero of any other."""
+    match event:
+        case {"class_name": "GaussianDpEvent", "noise_multiplier": float(noise) | int(noise)} if (
+            type(noise) is not bool and 0 < noise <= MAX_NOISE
+        ):
+            return float(noise)
+    return 0.0
 
 
 def _privacy(config: TrainDlConfig) -> PrivacyAsked | None:

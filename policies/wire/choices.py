@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
+
+from pydantic import AfterValidator
 
 ModelKind = Literal["unet2d", "unet3d", "cnn", "mlp", "onnx", "graph"]
 LossName = Literal[
@@ -36,3 +38,13 @@ Metric = Literal[
 ]
 """What a consumer may compute of its own public test data."""
 OutputFormat = Literal["safetensors", "onnx"]
+
+
+def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError("names something twice")
+    return values
+
+
+Once: Final = AfterValidator(_each_once)
+"""Refuses a list that names something twice."""

@@ -247,6 +247,7 @@ def _inconsistencies(contract: Contract) -> Iterable[Problem]:
     if contract.output.recipient != contract.tdc.id:
         yield Problem("/output/recipient", "is not the tdc")
     yield from _coverage(contract)
+    yield from _metrics_terms(contract)
     for index, use in enumerate(contract.constraints.data_use):
         if used := contract.dataset(use.dataset):
             for problem in use.problems(used.table):
@@ -272,6 +273,8 @@ def _coverage(contract: Contract) -> Iterable[Problem]:
         ):
             if wider.epsilon < narrower.epsilon or wider.delta < narrower.delta:
                 yield Problem(f"{at}/{name}", "is less than what it has to contain")
+        if limit.private_metrics and limit.private_metrics.epsilon > limit.run.epsilon:
+            yield Problem(f"{at}/privateMetrics/epsilon", "is more than run grants altogether")
         dataset = contract.dataset(limit.dataset)
         if dataset and limit.run.delta * dataset.units >= 1:
             yield Problem(
@@ -279,6 +282,16 @@ def _coverage(contract: Contract) -> Iterable[Problem]:
                 f"is not below 1/{dataset.units}, one over the number of {limit.unit}s",
                 "a delta of 1/n allows publishing one of n records",
             )
+
+
+def _metrics_terms(contract: Contract) -> Iterable[Problem]:
+    at, limits = "/constraints/metricsOnPrivateData", contract.constraints
+    granted = [item.dataset for item in limits.privacy if item.private_metrics]
+    if limits.metrics_on_private_data == "withheld":
+        for name in granted:
+            yield Problem(at, f"is withheld, but privateMetrics of {name} grants some")
+    elif not granted:
+        yield Problem(at, "is noised, but no data set grants privateMetrics")
 
 
 def _naming_placeholders(error: DocumentError, data: bytes) -> DocumentError:

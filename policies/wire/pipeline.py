@@ -14,14 +14,16 @@ from pydantic import AfterValidator, Field, model_validator
 
 from policies.errors import DocumentError, Problem
 from policies.wire.base import Digest, Document, Name, Slug, Wire, load_json, without_tags
+from policies.wire.budget import Delta, Epsilon
 from policies.wire.choices import Metric, OutputFormat
-from policies.wire.constraints import MAX_SAMPLES_PER_UNIT, Delta, Epsilon
+from policies.wire.constraints import MAX_SAMPLES_PER_UNIT
 from policies.wire.contract import Contract, SealedFile
 from policies.wire.datasets import Dataset
 from policies.wire.fit import check_fit
 from policies.wire.losses import Loss
 from policies.wire.models import Model
 from policies.wire.optimisers import Averaging, Optimizer, Scheduler
+from policies.wire.private_metrics import PrivateMetrics
 from policies.wire.stages import not_offered
 from policies.wire.tables import TableDataset, TableJoin, TableJoinConfig, unread
 
@@ -109,6 +111,8 @@ class TrainDlConfig(Wire):
     """What computes the gradients of a private stage; `per-sample` unless given."""
     metrics: tuple[Metric, ...] = Field(min_length=1, max_length=16)
     """What the consumer computes on its own test data; none of it runs on private data."""
+    private_metrics: PrivateMetrics | None = None
+    """What leaves of the data that was trained on, with noise; nothing without it."""
     task_type: Literal["segmentation", "classification"]
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which a pixel counts as found."""
@@ -137,6 +141,12 @@ class TrainDlConfig(Wire):
         if self.augmentation is not None and isinstance(self.dataset, TableDataset):
             raise ValueError("augmentation changes pictures; the rows of a table have none")
         check_fit(self.model, self.dataset)
+        if self.private_metrics is not None:
+            self.private_metrics.check(
+                task=self.task_type,
+                classes=self.dataset.classes,
+                epsilon=None if self.privacy_params is None else self.privacy_params.epsilon,
+            )
         return self
 
 

@@ -55,18 +55,31 @@ def _uniform(stream: SecureStream, count: int) -> torch.Tensor:
     return torch.from_numpy(stream.uniform(count))
 
 
-def lattice_step(standard_deviation: float) -> float:
-    """Return the power of two that results are multiples of."""
-    return 2.0 ** (math.floor(math.log2(standard_deviation)) - _LATTICE_BITS)
+def lattice_step(standard_deviation: float, *, largest: float = 0.0) -> float:
+    """Return the power of two that results are multiples of; see `add_noise`."""
+    fine = 2.0 ** (math.floor(math.log2(standard_deviation)) - _LATTICE_BITS)
+    if largest <= fine * _LARGEST:
+        return fine
+    return 2.0 ** math.ceil(math.log2(largest / _LARGEST))
 
 
 def add_noise(
-    total: torch.Tensor, *, standard_deviation: float, stream: SecureStream
+    total: torch.Tensor,
+    *,
+    standard_deviation: float,
+    stream: SecureStream,
+    largest: float = 0.0,
 ) -> torch.Tensor:
     """Return `total` plus independent Gaussian noise on every element.
 
     Guarantee: with a sum of terms of Euclidean norm at most C, this is the Gaussian mechanism of
     noise multiplier `standard_deviation / C`, up to what the module's first lines say.
+
+    Args:
+        total: The sum. Elements beyond 2^16 standard deviations, or `largest`, are cut off there.
+        standard_deviation: Of the noise on each element; 0 for none.
+        stream: Where the noise comes from.
+        largest: How large elements may be; a public number, since it widens the lattice.
 
     Raises:
         ValueError: if the standard deviation is negative, not finite, or too small for a lattice.
@@ -75,9 +88,9 @@ def add_noise(
         return total.clone()
     if not 1e-100 < standard_deviation < math.inf:
         raise ValueError(f"standard deviation: expected at least 0, got {standard_deviation}")
-    step = lattice_step(standard_deviation)
+    step = lattice_step(standard_deviation, largest=largest)
     # Clamping does not look at the data and brings no two sums further apart.
-    points = total.double().div_(step).round_().clamp_(-_LARGEST, _LARGEST)
+    points = total.to(torch.float64, copy=True).div_(step).round_().clamp_(-_LARGEST, _LARGEST)
     noise = torch.from_numpy(gaussian(stream, total.numel())).reshape(total.shape)
     points += noise.mul_(standard_deviation / step).round_()
     return points.mul_(step).to(total.dtype)

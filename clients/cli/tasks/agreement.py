@@ -66,6 +66,7 @@ def describe(contract: Contract, rules: Mapping[str, bytes]) -> str:
         lines.append(f"data        {dataset.id}: {dataset.name} ({provider})")
         if limit is not None:
             lines.append(f"            {dataset.units} {limit.unit}s, {_terms(limit)}")
+            lines.append(f"            {_leaving(limit)}")
     models = [f"weights     {model.id}: {model.name}" for model in contract.base_models]
     added = describe_rules(contract, rules)
     return "\n".join([*lines, *models, *added, "", f"digest      {contract.digest()}"])
@@ -75,4 +76,14 @@ def _terms(limit: Privacy) -> str:
     return (
         f"ε {limit.run.epsilon:g} a run, {limit.total.epsilon:g} in all for this consumer, "
         f"{limit.overall.epsilon:g} for everybody; δ {limit.run.delta:g} a run; {limit.adjacency}"
+    )
+
+
+def _leaving(limit: Privacy) -> str:
+    granted = limit.private_metrics
+    if granted is None:
+        return "no metric of it leaves the clean room"
+    return (
+        f"with noise {', '.join(granted.metrics)} of it leave the clean room, "
+        f"for ε {granted.epsilon:g} of those a run"
     )

@@ -14,7 +14,7 @@ from clients.cli.command import Session
 from clients.cli.errors import UsageError
 from clients.cli.files import read_bytes
 from policies.wire.base import Slug, load_json, sha256
-from policies.wire.constraints import Budget
+from policies.wire.budget import Budget
 from policies.wire.contract import Attestation
 from policies.wire.tables import TableDataset, TableTerms
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -13,7 +14,7 @@ from clients.cli.errors import NotFoundError, Refused, UsageError
 from clients.cli.files import new_folder, write_new
 from clients.cli.identity import OUTPUT_KEY
 from clients.cli.output import Answer
-from clients.cli.tasks.measuring import COLUMNS, Measurement, measured
+from clients.cli.tasks.measuring import COLUMNS, Measurement, measured, taken, written
 from clients.cli.tasks.origin import Origin, Preparation, model_digest, origin_path
 from clients.cli.tasks.plots import draw_masks
 from clients.cli.tasks.record import proven_dossier
@@ -43,9 +44,9 @@ def fetch_result(
     if out.exists():
         raise UsageError(f"{out} exists already", hint="choose another folder")
     beside = out.with_name(f"{out.name}-metrics")
-    for written in (origin_path(out), *([] if test is None else [beside])):
-        if written.exists():
-            raise UsageError(f"{written} exists already", hint="choose another folder for --out")
+    for other in (origin_path(out), beside):
+        if other.exists():
+            raise UsageError(f"{other} exists already", hint="choose another folder for --out")
     identity = open_identity(session)
     client = connect(session, identity)
     dossier = proven_dossier(session, client, client.run(run).contract)
@@ -56,7 +57,9 @@ def fetch_result(
     key = X25519PrivateKey.from_private_bytes(identity.keystore.read(OUTPUT_KEY))
     with new_folder(out) as folder:
         digest = _open(report, key=key, folder=folder)
-        found = _measured(folder, pipeline, test=test, plot=plot, beside=beside)
+        private = taken(folder)
+        found = _measured(folder, pipeline, test=test, plot=plot)
+        found = written(replace(found, private=private), beside=beside)
         write_new(origin_path(out), _origin(report, pipeline, folder=folder, test=test).canonical())
     return Answer(
         {
@@ -70,7 +73,7 @@ def fetch_result(
             "plot": None if plot is None else str(plot),
         },
         f"{out}: the model of {run}, as its signed report says",
-        columns=COLUMNS if found.figures else (),
+        columns=COLUMNS if found.rows() else (),
         rows=found.rows(),
     )
 
@@ -85,14 +88,14 @@ def _report(dossier: Dossier, run: str) -> RunReport:
 
 
 def _measured(
-    folder: Path, pipeline: Pipeline, *, test: Path | None, plot: Path | None, beside: Path
+    folder: Path, pipeline: Pipeline, *, test: Path | None, plot: Path | None
 ) -> Measurement:
     train = pipeline.train
     model = build_model(train.model, base=read_base_model(folder))
     if test is None:
         return Measurement()
     units = open_dataset(test)
-    found = measured(model, units, config=train, beside=beside)
+    found = measured(model, units, config=train)
     if plot is not None:
         patch = patch_of(train.dataset)
         draw_masks(model, units, threshold=train.threshold, png=plot, patch=patch)

@@ -168,3 +168,55 @@ def test_delta_is_rounded_up_to_trillionths() -> None:
     assert accounting.delta_trillionths(1.5e-12) == 2
     with pytest.raises(BudgetError):
         accounting.delta_trillionths(1.5)
+
+
+@pytest.mark.parametrize("adjacency", ["add-remove", "replace-one"])
+def test_metrics_are_part_of_what_a_plan_costs(adjacency: accounting.Adjacency) -> None:
+    asked = {"delta": 1e-4, "sampling_rate": 0.1, "steps": 30, "adjacency": adjacency}
+    alone = plan(epsilon=3, **asked)  # type: ignore[arg-type]  # a dictionary of several types
+    both = plan(epsilon=3, metrics_epsilon=0.5, **asked)  # type: ignore[arg-type]
+    assert both.metrics_noise is not None
+    released = dp_event.GaussianDpEvent(both.metrics_noise)
+    assert 0.49 < compose([released], delta=1e-4, adjacency=adjacency) <= 0.5
+    assert compose([both.event], delta=1e-4, adjacency=adjacency) == both.cost <= 3
+    assert both.noise_multiplier > alone.noise_multiplier
+    training = both.event_after(both.steps)
+    assert compose([training], delta=1e-4, adjacency=adjacency) < both.cost
+    assert both.event == dp_event.ComposedDpEvent([training, released])
+
+
+def test_metrics_need_twice_the_noise_where_a_unit_is_replaced() -> None:
+    numbers = {"epsilon": 3.0, "delta": 1e-4, "sampling_rate": 0.1, "steps": 5}
+    one, two = (
+        plan(adjacency=adjacency, metrics_epsilon=0.5, **numbers).metrics_noise  # type: ignore[arg-type]
+        for adjacency in ("add-remove", "replace-one")
+    )
+    assert one is not None
+    assert two == pytest.approx(2 * one, rel=1e-3)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, 3.0, 4.0, math.nan])
+def test_a_plan_is_refused_whose_metrics_leave_nothing(epsilon: float) -> None:
+    with pytest.raises(BudgetError, match="epsilon of metrics"):
+        plan(
+            epsilon=3,
+            delta=1e-4,
+            sampling_rate=0.1,
+            steps=5,
+            adjacency=ADD,
+            metrics_epsilon=epsilon,
+        )
+
+
+def test_a_stage_keeps_a_part_of_its_epsilon_for_metrics() -> None:
+    config = train_config(privateMetrics={"metrics": ["dice_score"], "epsilon": 0.5})
+    agreed = accounting.plan_training(config, units=40)
+    assert agreed.metrics_noise is not None
+    assert agreed.cost <= 4.0
+    assert accounting.epsilon_table(agreed)[-1] == (config.steps, agreed.cost)
+
+
+def test_a_release_without_sampling_can_be_counted_where_a_unit_is_replaced() -> None:
+    event = dp_event.GaussianDpEvent(4.0)
+    one = compose([dp_event.GaussianDpEvent(2.0)], delta=1e-5, adjacency=ADD)
+    assert compose([event], delta=1e-5, adjacency="replace-one") == pytest.approx(one, rel=1e-3)

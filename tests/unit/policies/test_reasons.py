@@ -27,6 +27,25 @@ TRAIN = "/pipeline/stages/1"
 HOSPITAL_A = did("Hospital-A")
 GOOD_BASE = case("contract")["contract"]["baseModels"][0]
 RULE = {"provider": HOSPITAL_A, "name": "ethics", "digest": OTHER}
+NOISED = ("/contract/metricsOnPrivateData", "noised")
+
+
+def granted(dataset: int, *names: str, epsilon: int = 500_000) -> Change:
+    """Return the change by which a data set grants metrics of its data."""
+    value = {"names": list(names), "microEpsilon": epsilon}
+    return (f"/contract/privacy/{dataset}/privateMetrics", value)
+
+
+RELEASED: list[Change] = [
+    NOISED,
+    granted(0, "dice_score"),
+    granted(1, "dice_score"),
+    ("/pipeline/stages/1/metrics/0/on", "private"),
+    ("/pipeline/stages/1/privateMetricsMicroEpsilon", 500_000),
+    ("/charges/0/metricsNoiseMicro", 5_000_000),
+    ("/charges/1/metricsNoiseMicro", 5_000_000),
+]
+"""Both data sets grant a metric that the stage asks for."""
 
 DENIED: list[tuple[str, str, list[Change]]] = [
     ("contract", "ADJACENCY_UNKNOWN", [("/contract/privacy/0/adjacency", "bounded")]),
@@ -46,6 +65,10 @@ DENIED: list[tuple[str, str, list[Change]]] = [
     ("contract", "LIMIT_NOT_NESTED", [("/contract/privacy/0/total/microEpsilon", 1)]),
     ("contract", "LIMIT_NOT_POSITIVE", [("/contract/privacy/0/maxSteps", 0)]),
     ("contract", "LIMIT_UNKNOWN_DATASET", [("/contract/dataUse/0/dataset", "mri-z")]),
+    ("contract", "METRICS_GRANT_TOO_LARGE", [NOISED, granted(0, "mse", epsilon=8_000_001)]),
+    ("contract", "METRICS_TERMS_DIFFER", [NOISED]),
+    ("contract", "METRICS_TERMS_DIFFER", [granted(1, "mse")]),
+    ("contract", "METRIC_UNBOUNDED", [NOISED, granted(0, "mse", "hausdorff_distance")]),
     ("contract", "METRICS_TERMS_UNKNOWN", [("/contract/metricsOnPrivateData", "all")]),
     (
         "contract",
@@ -102,6 +125,13 @@ DENIED: list[tuple[str, str, list[Change]]] = [
     ("training", "GRAD_NORM_EXCEEDED", [(f"{TRAIN}/privacy/maxGradNormMicro", 1_000_001)]),
     ("training", "JOIN_MISSING", [("/pipeline/stages/0", REMOVED)]),
     ("training", "JOIN_NOT_ALLOWED", [("/contract/dataUse/0/join", False)]),
+    (
+        "training",
+        "METRICS_SHARE_EXCEEDED",
+        [*RELEASED, (f"{TRAIN}/privateMetricsMicroEpsilon", 500_001)],
+    ),
+    ("training", "METRICS_UNPAID", [*RELEASED, ("/charges/1/metricsNoiseMicro", 0)]),
+    ("training", "METRIC_NOT_LENT", [*RELEASED, granted(1, "mse")]),
     ("training", "METRICS_WITHHELD", [(f"{TRAIN}/metrics/0/on", "private")]),
     ("training", "MODEL_NOT_ALLOWED", [(f"{TRAIN}/model", "xgboost")]),
     ("training", "OTHER_CONTRACT", [("/pipeline/contract", OTHER)]),
@@ -211,6 +241,11 @@ def bend(entrypoint: str, changes: list[Change]) -> bytes:
 @pytest.mark.parametrize("entrypoint", ENTRYPOINTS)
 def test_good_facts_are_allowed_without_reason_or_warning(policy: Policy, entrypoint: str) -> None:
     decision = policy.evaluate(entrypoint, document(case(entrypoint)))  # type: ignore[arg-type]  # one of the four names
+    assert (decision.allow, decision.reasons, decision.warnings) == (True, (), ())
+
+
+def test_metrics_that_both_data_sets_grant_may_leave(policy: Policy) -> None:
+    decision = policy.evaluate("training", bend("training", RELEASED))
     assert (decision.allow, decision.reasons, decision.warnings) == (True, (), ())
 
 

@@ -77,11 +77,6 @@ deny contains lib.reason("ADJACENCY_UNKNOWN", path, msg) if {
 	msg := sprintf("expected add-remove or replace-one for %v, got %v", [limit.dataset, adjacency])
 }
 
-deny contains lib.reason("METRICS_TERMS_UNKNOWN", "/constraints/metricsOnPrivateData", msg) if {
-	input.contract.metricsOnPrivateData != "withheld"
-	msg := sprintf("expected withheld, got %v", [input.contract.metricsOnPrivateData])
-}
-
 warn contains lib.reason("TOTAL_DELTA_GRANTS_A_RECORD", path, msg) if {
 	some pair in limited
 	limit := pair.limit

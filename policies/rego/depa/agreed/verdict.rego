@@ -29,6 +29,7 @@ complete if {
 	terms_complete
 	data_complete
 	limits_complete
+	metrics_complete
 	tables_complete
 }
 

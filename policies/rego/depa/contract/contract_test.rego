@@ -11,6 +11,13 @@ codes(patches) := {reason.code | some reason in decide(patches).reasons}
 
 change(path, value) := {"op": "replace", "path": path, "value": value}
 
+noised := change("/contract/metricsOnPrivateData", "noised")
+
+grant(names, epsilon) := {
+	"op": "add", "path": "/contract/privacy/0/privateMetrics",
+	"value": {"names": names, "microEpsilon": epsilon},
+}
+
 # Each reason with a change that must give it; a number tells several of one reason apart.
 refused := {
 	["ADJACENCY_UNKNOWN", 0]: [change("/contract/privacy/1/adjacency", "substitute")],
@@ -29,7 +36,10 @@ refused := {
 	["FACTS_INCOMPLETE", 0]: [{"op": "remove", "path": "/executed"}],
 	["FACTS_INCOMPLETE", 1]: [{"op": "remove", "path": "/contract/privacy/0/maxSteps"}],
 	["FACTS_INCOMPLETE", 2]: [{"op": "remove", "path": "/bundle"}],
+	["FACTS_INCOMPLETE", 3]: [noised, grant("dice_score", 500000)],
+	["FACTS_INCOMPLETE", 4]: [noised, grant(["dice_score"], "500000")],
 	["GRANT_EMPTY", 0]: [change("/contract/losses", [])],
+	["GRANT_EMPTY", 1]: [noised, grant([], 500000)],
 	["KEY_INVALID", 0]: [change("/contract/datasets/0/key/vault", "http://a.example")],
 	["KEY_INVALID", 1]: [change("/contract/baseModels/0/key/name", "")],
 	["LIMIT_DUPLICATE", 0]: [change("/contract/privacy/1/dataset", "set-a")],
@@ -39,9 +49,14 @@ refused := {
 	["LIMIT_NOT_POSITIVE", 0]: [change("/contract/privacy/0/run/microEpsilon", 0)],
 	["LIMIT_NOT_POSITIVE", 1]: [change("/contract/privacy/0/maxGradNormMicro", 0)],
 	["LIMIT_NOT_POSITIVE", 2]: [change("/contract/privacy/0/minNoiseMicro", 0)],
+	["LIMIT_NOT_POSITIVE", 3]: [noised, grant(["dice_score"], 0)],
 	["LIMIT_UNKNOWN_DATASET", 0]: [change("/contract/privacy/1/dataset", "set-c")],
 	["LIMIT_UNKNOWN_DATASET", 1]: [change("/contract/dataUse/1/dataset", "set-c")],
+	["METRICS_GRANT_TOO_LARGE", 0]: [noised, grant(["dice_score"], 8000001)],
+	["METRICS_TERMS_DIFFER", 0]: [grant(["dice_score"], 500000)],
+	["METRICS_TERMS_DIFFER", 1]: [noised],
 	["METRICS_TERMS_UNKNOWN", 0]: [change("/contract/metricsOnPrivateData", "released")],
+	["METRIC_UNBOUNDED", 0]: [noised, grant(["dice_score", "roc_auc"], 500000)],
 	["PARTY_DUPLICATE", 0]: [change("/contract/ccrp", "did:tdc")],
 	["PARTY_DUPLICATE", 1]: [change("/contract/tdps/1", "did:a")],
 	["PARTY_MISSING", 0]: [change("/contract/tdc", "")],
@@ -74,6 +89,10 @@ refused := {
 
 test_a_good_contract_is_allowed if {
 	decide([]) == {"allow": true, "reasons": set(), "warnings": set(), "policy": data.depa.lib.identity}
+}
+
+test_a_contract_may_grant_metrics_of_one_data_set if {
+	decide([noised, grant(["dice_score", "mse"], 8000000)]).allow
 }
 
 test_each_change_is_refused_for_its_reason if {

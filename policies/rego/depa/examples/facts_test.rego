@@ -99,6 +99,7 @@ charge(dataset) := {
 	"noiseMicro": 900000,
 	"samplingBillionths": 200000000,
 	"steps": 100,
+	"metricsNoiseMicro": 0,
 }
 
 training := object.union(contract, {
@@ -134,6 +135,7 @@ training := object.union(contract, {
 				"unitGradient": "mean",
 				"losses": ["DiceLoss"],
 				"metrics": [{"name": "dice_score", "on": "public"}],
+				"privateMetricsMicroEpsilon": 0,
 				"output": "safetensors",
 			},
 		],

@@ -1,5 +1,5 @@
 # METADATA
-# title: What is trained, and what is told about it
+# title: What is trained, and what comes of it
 package depa.pipeline
 
 import data.depa.lib
@@ -8,16 +8,12 @@ is_allowed_model(kind) if kind in input.contract.models
 
 is_granted_loss(name) if name in input.contract.losses
 
-is_granted_metric(name) if name in input.contract.metrics
-
 is_granted_output(format) if format in input.contract.outputs
 
 is_base_model(id) if {
 	some item in input.contract.baseModels
 	item.id == id
 }
-
-is_public(metric) if metric.on == "public"
 
 deny contains lib.reason("MODEL_NOT_ALLOWED", path, msg) if {
 	some stage in data.depa.training.training_stages
@@ -65,27 +61,10 @@ deny contains lib.reason("LOSS_MISSING", path, msg) if {
 	msg := "expected a loss, got none"
 }
 
-deny contains lib.reason("METRIC_NOT_ALLOWED", path, msg) if {
-	some stage in data.depa.training.training_stages
-	some metric in stage.metrics
-	name := metric.name
-	not is_granted_metric(name)
-	path := concat("", [stage.path, "/config/metrics"])
-	msg := sprintf("expected one of %v, got %v", [lib.listing(input.contract.metrics), name])
-}
-
 deny contains lib.reason("OUTPUT_NOT_ALLOWED", path, msg) if {
 	some stage in data.depa.training.training_stages
 	output := stage.output
 	not is_granted_output(output)
 	path := concat("", [stage.path, "/config/output"])
 	msg := sprintf("expected one of %v, got %v", [lib.listing(input.contract.outputs), output])
-}
-
-deny contains lib.reason("METRICS_WITHHELD", path, msg) if {
-	some stage in data.depa.training.training_stages
-	some metric in stage.metrics
-	not is_public(metric)
-	path := concat("", [stage.path, "/config/metrics"])
-	msg := sprintf("%v asked of private data, expected metrics of public data alone", [metric.name])
 }

@@ -50,6 +50,8 @@ complete if {
 		charge.samplingBillionths <= 9007199254740991
 		charge.steps >= 0
 		charge.steps <= 9007199254740991
+		charge.metricsNoiseMicro >= 0
+		charge.metricsNoiseMicro <= 9007199254740991
 	}
 	is_array(input.budgets)
 	every budget in input.budgets {
@@ -77,7 +79,10 @@ training_complete if {
 			text > ""
 			text < []
 		}
-		every number in [stage.parameters, stage.steps, stage.batchUnits, stage.samplesPerUnit] {
+		every number in [
+			stage.parameters, stage.steps, stage.batchUnits, stage.samplesPerUnit,
+			stage.privateMetricsMicroEpsilon,
+		] {
 			number >= 0
 			number <= 9007199254740991
 			floor(number) == number

@@ -57,6 +57,7 @@ trains_as_granted if {
 		metric.on == "public"
 		metric.name in input.contract.metrics
 	}
+	stage.privateMetricsMicroEpsilon == 0
 	stage.unitGradient == "mean"
 	stage.batchCoupled == []
 }
@@ -97,6 +98,7 @@ costs_as_granted if {
 		charge.deltaTrillionths == asked.deltaTrillionths
 		charge.steps == stage.steps
 		charge.samplingBillionths == share.sampling
+		charge.metricsNoiseMicro == 0
 	}
 	# A budget of which a tenth is left is not warned of.
 	[budget.dataset | some budget in input.budgets] == dataset_list

@@ -21,6 +21,24 @@ open_stage := object.union(
 	{"isPrivate": false},
 )
 
+# Both data sets grant a metric, and the stage asks for it.
+released := array.concat(
+	[{
+		"op": "add",
+		"path": sprintf("/contract/privacy/%v/privateMetrics", [index]),
+		"value": {"names": ["dice_score"], "microEpsilon": 500000},
+	} |
+		some index in [0, 1]
+	],
+	[
+		change("/contract/metricsOnPrivateData", "noised"),
+		train("metrics", [{"name": "dice_score", "on": "public"}, {"name": "dice_score", "on": "private"}]),
+		train("privateMetricsMicroEpsilon", 500000),
+		change("/charges/0/metricsNoiseMicro", 4000000),
+		change("/charges/1/metricsNoiseMicro", 4000000),
+	],
+)
+
 alone := [
 	{"op": "remove", "path": "/contract/datasets/1"},
 	{"op": "remove", "path": "/contract/privacy/1"},
@@ -78,7 +96,15 @@ refused := {
 	["MECHANISM_DIFFERS", 2]: [change("/charges/0/steps", 99)],
 	["MECHANISM_DIFFERS", 3]: [change("/charges/0/samplingBillionths", 200000002)],
 	["MECHANISM_DIFFERS", 4]: [change("/charges/0/samplingBillionths", 199999998)],
+	["MECHANISM_DIFFERS", 5]: [change("/charges/0/metricsNoiseMicro", 4000000)],
+	["METRICS_SHARE_EXCEEDED", 0]: array.concat(released, [train("privateMetricsMicroEpsilon", 500001)]),
+	["METRICS_UNPAID", 0]: array.concat(released, [change("/charges/1/metricsNoiseMicro", 0)]),
+	["METRICS_UNPAID", 1]: array.concat(released, [train("privateMetricsMicroEpsilon", 0)]),
+	["METRICS_UNPAID", 2]: array.concat(released, [train("isPrivate", false)]),
 	["METRICS_WITHHELD", 0]: [train("metrics", [{"name": "accuracy", "on": "private"}])],
+	["METRICS_WITHHELD", 1]: array.concat(released, [train("metrics", [{"name": "dice_score", "on": "secret"}])]),
+	["METRIC_NOT_LENT", 0]: array.concat(released, [change("/contract/privacy/1/privateMetrics/names", ["mse"])]),
+	["METRIC_NOT_LENT", 1]: array.concat(released, [{"op": "remove", "path": "/contract/privacy/0/privateMetrics"}]),
 	["METRIC_NOT_ALLOWED", 0]: [train("metrics", [{"name": "recall", "on": "public"}])],
 	["MODEL_NOT_ALLOWED", 0]: [train("model", "xgboost")],
 	["NOISE_TOO_SMALL", 0]: [change("/charges/0/noiseMicro", 699999)],
@@ -117,6 +143,14 @@ test_one_data_set_needs_no_join if {
 
 test_public_data_may_be_read_without_differential_privacy if {
 	decide(public).allow
+}
+
+test_metrics_of_private_data_leave_where_all_grant_them if {
+	decide(released).allow
+}
+
+test_a_grant_of_metrics_need_not_be_used if {
+	decide([patch | some patch in released; startswith(patch.path, "/contract")]).allow
 }
 
 test_each_change_is_refused_for_its_reason if {

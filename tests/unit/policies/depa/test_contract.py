@@ -9,7 +9,7 @@ import pytest
 
 from policies.depa.contract import import_contract
 from policies.errors import DocumentError
-from policies.wire.constraints import Budget
+from policies.wire.budget import Budget
 from tests.depa import HOSPITALS, document, given, imported
 from tests.samples import did
 from tests.unit.policies.good import change

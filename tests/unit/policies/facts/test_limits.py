@@ -111,6 +111,7 @@ def test_each_data_set_may_limit_what_the_run_does(
         {"class_name": "NoOpDpEvent"},
         {"class_name": "GaussianDpEvent", "noise_multiplier": 5.0},
         {"class_name": "SelfComposedDpEvent", "count": True, "event": {}},
+        {"class_name": "ComposedDpEvent", "events": []},
     ],
 )
 def test_a_mechanism_that_is_not_private_training_has_no_noise(

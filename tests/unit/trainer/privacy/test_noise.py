@@ -115,3 +115,14 @@ def test_steps_of_noise_have_the_variance_of_their_sum() -> None:
         total = total + add_noise(torch.zeros(2000), standard_deviation=0.1, stream=stream)
     assert float(total.mean()) == pytest.approx(0, abs=4 * 0.1 * math.sqrt(steps / 2000))
     assert float(total.var()) == pytest.approx(0.01 * steps, rel=4 * math.sqrt(2 / 2000))
+
+
+def test_a_public_limit_widens_the_lattice_for_sums_far_above_the_noise() -> None:
+    total = torch.full((2000,), 3e7, dtype=torch.float64)
+    cut = add_noise(total, standard_deviation=1.0, stream=SecureStream())
+    assert float(cut.max()) < 1e5
+    noisy = add_noise(total, standard_deviation=1.0, stream=SecureStream(), largest=2.0**26)
+    assert float((noisy - total).std()) == pytest.approx(1, rel=0.1)
+    step = lattice_step(1.0, largest=2.0**26)
+    assert step == 2.0**-26
+    assert bool((noisy / step == (noisy / step).round()).all())
