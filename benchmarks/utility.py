@@ -2,7 +2,8 @@
 
 Patients are made by the MRI scenario's own generator (four providers, and the developer's public
 test patients); digits are those of the MNIST scenario. Each figure is the median over seeds of the
-mean Dice per test patient, or of the accuracy on the test digits. A seed decides the initial
+mean Dice per test patient, or of the accuracy on the test digits: of the scenario's own recipe, and
+of a convolutional network that starts from random weights. A seed decides the initial
 weights, the batches and the noise, so that a figure can be repeated; the clean room takes all of
 them from the operating system instead. Recipes were chosen on other patients (cohort `validation`)
 and on a part of the training digits.
@@ -28,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from steps.digits import recipe
 
 from policies.accounting import plan_training
 from policies.wire.pipeline import Pipeline, PrivacyParams, TrainDlConfig, consolidate
@@ -52,6 +54,8 @@ EPSILONS: dict[str, float | None] = {
     "dice_eps1_5": 1.5,
 }
 MNIST_FIGURE = "mnist_accuracy_eps3"
+MNIST_CNN_FIGURE = "mnist_cnn_accuracy_eps3"
+FIGURES = (*EPSILONS, MNIST_FIGURE, MNIST_CNN_FIGURE)
 
 
 @dataclass(frozen=True)
@@ -95,15 +99,22 @@ def with_epsilon(config: TrainDlConfig, epsilon: float | None) -> TrainDlConfig:
     return config.model_copy(update={"privacy_params": params})
 
 
+def stage(trial: Trial) -> TrainDlConfig:
+    """Return the training stage of a trial."""
+    if trial.figure == MNIST_CNN_FIGURE and trial.epsilon is not None:
+        return recipe(epsilon=trial.epsilon)
+    return with_epsilon(pipeline(trial.scenario).train, trial.epsilon)
+
+
 def run(trial: Trial) -> Outcome:
     """Train and measure once."""
     logging.disable(logging.WARNING)
     torch.set_num_threads(trial.threads)
-    config = with_epsilon(pipeline(trial.scenario).train, trial.epsilon)
+    config = stage(trial)
     units, test = data(trial)
     torch.manual_seed(trial.seed)
     # The scenario's own U-Net starts from one seed; here every trial starts from its own.
-    base = None if trial.scenario == MRI else read_base_model(trial.folder / "base")
+    base = read_base_model(trial.folder / "base") if config.model.kind == "onnx" else None
     model = build_model(config.model, base=base)
     agreed = plan_training(config, units=len(units)) if config.is_private else None
     started = time.monotonic()
@@ -169,22 +180,24 @@ def trials(args: argparse.Namespace, folder: Path) -> Iterable[Trial]:
     """Yield all runs."""
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     for seed in range(1, args.seeds + 1):
-        for figure, epsilon in EPSILONS.items():
-            yield Trial(figure, MRI, epsilon, seed, folder, threads)
-        yield Trial(MNIST_FIGURE, MNIST, 3.0, seed, folder, threads)
+        for figure in args.figures:
+            scenario = MRI if figure in EPSILONS else MNIST
+            yield Trial(figure, scenario, EPSILONS.get(figure, 3.0), seed, folder, threads)
 
 
 def table(outcomes: list[Outcome]) -> str:
     """Return the figures, one line each, with the spread over seeds."""
     lines = [
-        f"{'figure':<20} {'median':>7} {'lowest':>7} {'highest':>7} {'noise':>7} {'seconds':>8}"
+        f"{'figure':<24} {'median':>7} {'lowest':>7} {'highest':>7} {'noise':>7} {'seconds':>8}"
     ]
-    for figure in (*EPSILONS, MNIST_FIGURE):
+    for figure in FIGURES:
         chosen = [one for one in outcomes if one.trial.figure == figure]
+        if not chosen:
+            continue
         scores = [one.score for one in chosen]
         seconds = statistics.median(one.seconds for one in chosen)
         lines.append(
-            f"{figure:<20} {statistics.median(scores):7.4f} {min(scores):7.4f} {max(scores):7.4f} "
+            f"{figure:<24} {statistics.median(scores):7.4f} {min(scores):7.4f} {max(scores):7.4f} "
             f"{chosen[0].noise_multiplier:7.3f} {seconds:8.1f}"
         )
     return "\n".join(lines)
@@ -195,6 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--figures", nargs="+", choices=FIGURES, default=FIGURES)
     parser.add_argument("--patients", type=int, default=250, help="of each of the four providers")
     parser.add_argument("--test-patients", type=int, default=100)
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
