@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
-demo: setup ## Play a scenario: SCENARIO=mri-tumor-segmentation or mnist
+demo: setup ## Play a scenario: SCENARIO=mri-tumor-segmentation, mnist or ich-ct
 	@$(BIN)/depa demo --scenario $(SCENARIO) $(if $(DEMO_DIR),--dir '$(DEMO_DIR)') $(DEMO_FLAGS)
 
 test: setup ## Run the tests

@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from steps import exactness
+from steps import exactness, unsealing
 from steps.modes import MODES, PEERS
 from steps.networks import TASKS
 
@@ -163,6 +163,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--architectures", type=int, default=20, help="random ones to compare")
     parser.add_argument("--volumes", type=int, default=48, help="to preprocess")
+    parser.add_argument("--megabytes", type=int, default=256, help="to unseal and load")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--worker", nargs=3, metavar=("TASK", "MODE", "DEVICE"))
     args = parser.parse_args()
@@ -179,6 +180,7 @@ def main() -> None:
         figures |= figures_of(task, timings)
     figures["norm_error_max"] = exactness.largest_error(args.architectures)
     figures["preprocess_over_serial"] = preprocessing(args.volumes)
+    figures["unseal_load_over_tink"] = unsealing.over_tink(args.megabytes)
     if args.json:
         print(json.dumps({name: float(f"{value:.4g}") for name, value in figures.items()}))
 

@@ -79,9 +79,9 @@ class Played:
         return value
 
 
-def play(folder: Path) -> Played:
+def play(folder: Path, *options: str) -> Played:
     """Play the demo with a tiny cohort, keeping everything in `folder`."""
-    command = [sys.executable, "-m", "clients.cli.main", "demo", "--tiny", "--json"]
+    command = [sys.executable, "-m", "clients.cli.main", "demo", *options, "--tiny", "--json"]
     # Whoever runs the tests may have settings, and a passphrase, of an own.
     inherited = {name: text for name, text in os.environ.items() if not name.startswith("DEPA_")}
     with _watching(folder) as seen:

@@ -180,7 +180,7 @@ def open_sealed(
         primitive = unlock(header).primitive()
         plain = primitive.new_decrypting_stream(reader, header_bytes)  # type: ignore[arg-type]  # a RawIOBase is a BinaryIO
         extract_archive(plain, scratch, limits=limits)
-        compare_digest(reader, expected_digest)
+        _compare_digest(reader, expected_digest)
         scratch.rename(into)
     except (tink.TinkError, SealedError) as error:
         raise _blame(error, reader, expected_digest) from None
@@ -189,12 +189,7 @@ def open_sealed(
     return header
 
 
-def compare_digest(reader: HashingReader, expected: str) -> None:
-    """Read to the end and compare the digest of everything.
-
-    Raises:
-        SealedError: when it is another one.
-    """
+def _compare_digest(reader: HashingReader, expected: str) -> None:
     digest = reader.digest()
     if digest != expected:
         hint = "the file was changed after it was sealed, or it is another file"
@@ -207,7 +202,7 @@ def _blame(error: Exception, reader: HashingReader, expected_digest: str) -> Exc
         return reader.failure
     if not (isinstance(error, SealedError) and error.reason in NAMED):
         try:
-            compare_digest(reader, expected_digest)
+            _compare_digest(reader, expected_digest)
         except (SealedError, OSError) as cause:
             return cause
     if isinstance(error, SealedError):

@@ -6,13 +6,14 @@ is handed out, and proven again when it is read.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from policies.wire.base import Document
 from trainer.sealed.archive import Limits, Member, index_archive
-from trainer.sealed.container import NAMED, HashingReader, HeaderT, compare_digest, read_header
+from trainer.sealed.container import NAMED, HeaderT, read_header
 from trainer.sealed.errors import SealedError, SealReason
 from trainer.sealed.keys import DataKey
 from trainer.sealed.segments import Segments
@@ -67,10 +68,12 @@ def hold_sealed(
 ) -> HeldFiles:
     """Copy a sealed file to `into`, prove it, and return its files.
 
-    1. The file is copied as it is, and its digest compared.
-    2. The header is read; `unlock` refuses it or unwraps its data key. A header of another file
-       explains a wrong digest, and is then what is reported.
-    3. Every segment is authenticated, and the archive read to its end.
+    1. The file is copied as it is.
+    2. The header is read; `unlock` refuses it or unwraps its data key.
+    3. Every segment is authenticated, the archive read to its end, and the digest compared.
+
+    A file that is not the contract's is reported as that, not by what its damage happened to break
+    first, unless its header says of what other file it is.
 
     Raises:
         SealedError: naming what did not hold; the copy is removed.
@@ -78,26 +81,40 @@ def hold_sealed(
     if into.exists():
         raise SealedError(SealReason.FORMAT, expected="a new file", got=f"{into} exists")
     try:
-        reader = HashingReader(stream, limit=limits.total_bytes + limits.total_bytes // 100 + 2**26)
-        with into.open("xb") as copy:
-            into.chmod(0o600)
-            while part := reader.read(_COPY_BYTES):
-                copy.write(part)
+        _copy(stream, into, limit=limits.total_bytes + limits.total_bytes // 100 + 2**26)
         try:
             with into.open("rb", buffering=0) as file:
                 header_bytes, header = read_header(file, magic=magic, header_type=header_type)
             key = unlock(header)
+            return _proven(
+                into, magic, header_bytes, key, expected_digest=expected_digest, limits=limits
+            )
         except SealedError as error:
             if error.reason not in NAMED:
-                compare_digest(reader, expected_digest)
+                _compare_digest(into, expected_digest)
             raise
-        compare_digest(reader, expected_digest)
-        return _proven(
-            into, magic, header_bytes, key, expected_digest=expected_digest, limits=limits
-        )
     except BaseException:
         into.unlink(missing_ok=True)
         raise
+
+
+def _copy(stream: BinaryIO, into: Path, *, limit: int) -> None:
+    left = limit
+    with into.open("xb") as copy:
+        into.chmod(0o600)
+        while part := stream.read(_COPY_BYTES):
+            left -= len(part)
+            if left < 0:
+                raise SealedError(SealReason.LIMIT, expected="a smaller file", got="a larger one")
+            copy.write(part)
+
+
+def _compare_digest(path: Path, expected: str) -> None:
+    with path.open("rb") as file:
+        found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        hint = "the file was changed after it was sealed, or it is another file"
+        raise SealedError(SealReason.DIGEST, expected=expected, got=found, hint=hint) from None
 
 
 def reopen_sealed(

@@ -124,7 +124,35 @@ _MNIST: Final = Scenario(
     },
     base_model="digit-net-start",
 )
-SCENARIOS: Final = {scenario.name: scenario for scenario in (_MRI, _MNIST)}
+_ICH: Final = Scenario(
+    name="ich-ct",
+    consumer="Stroke Readers Ltd",
+    room="Clean Room Cloud",
+    providers=tuple(
+        Provider(
+            name=f"hospital-{letter.lower()}",
+            organization=f"Hospital {letter}",
+            cohort=letter,
+            dataset=f"ich-{letter.lower()}",
+            title=f"Head CT of hospital {letter}",
+        )
+        for letter in "ABC"
+    ),
+    units="patients",
+    figure="dice",
+    metric="dice_score",
+    preprocess=True,
+    sizes={
+        "full": Size(patients=300, test_patients=30, floor=0.4),
+        "tiny": Size(patients=6, test_patients=3, steps=3, batch=6),
+    },
+    base_model="unet3d-start",
+    recipe=(
+        *("--layout", "volumes", "--spacing", "5"),
+        *("--modality", "ct", "--window", "brain", "--window", "subdural"),
+    ),
+)
+SCENARIOS: Final = {scenario.name: scenario for scenario in (_MRI, _MNIST, _ICH)}
 
 
 def find_scenario(name: str) -> Scenario:

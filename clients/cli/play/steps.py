@@ -43,7 +43,8 @@ def _provide(cast: Cast, role: Role, step: Step) -> dict[str, Any]:
     _damage(raw)
     found = role.depa("data", "preprocess", raw, prepared, *cast.scenario.recipe)
     shutil.rmtree(raw)
-    step.progress(f"{profile.organization}: {found['patients']} patients, {found['slices']} slices")
+    slices = f", {found['slices']} slices" if "slices" in found else ""
+    step.progress(f"{profile.organization}: {found['patients']} patients{slices}")
     return {
         "units": found["patients"],
         "refused": [f"{one['patient']}: {one['reason']}" for one in found["refused"]],
@@ -53,12 +54,14 @@ def _provide(cast: Cast, role: Role, step: Step) -> dict[str, Any]:
 def _damage(raw: Path) -> None:
     """Add a copy of one patient whose image breaks off, as from an interrupted transfer."""
     patient = sorted(path for path in raw.iterdir() if path.is_dir())[0]
-    copy = raw / "BraTS20_Training_cut"
+    copy = raw / f"{patient.name.rpartition('_')[0]}_cut"
     shutil.copytree(patient, copy)
     for path in list(copy.iterdir()):
-        data = path.read_bytes()
-        path.write_bytes(data[: len(data) // 2] if "_flair" in path.name else data)
-        path.rename(copy / path.name.replace(patient.name, copy.name))
+        moved = path.rename(copy / path.name.replace(patient.name, copy.name))
+        if "_seg" not in moved.name:
+            image = sorted(moved.iterdir())[-1] if moved.is_dir() else moved
+            data = image.read_bytes()
+            image.write_bytes(data[: len(data) // 2])
 
 
 def _test_data(cast: Cast) -> None:

@@ -13,7 +13,7 @@ from trainer.models.factory import build_model, read_base_model
 from trainer.privacy.opacus_engine import check_layers
 
 ROOT = Path(__file__).resolve().parents[3]
-UNITS = {"mri-tumor-segmentation": 1000, "mnist": 4000}
+UNITS = {"mri-tumor-segmentation": 1000, "mnist": 4000, "ich-ct": 900}
 
 
 def pipeline(scenario: str) -> Pipeline:
