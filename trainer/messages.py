@@ -19,6 +19,8 @@ from policies.wire.pipeline import Pipeline
 from trainer.sealed.dataset import Base64
 
 MAX_JOB_BYTES: Final = 3 * MAX_DOCUMENT_BYTES
+OUTPUT: Final = "output"
+"""Folder below the scratch folder that the training process leaves the model in."""
 
 
 class Kept(Wire):

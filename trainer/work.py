@@ -19,7 +19,7 @@ from policies.errors import BudgetError
 from policies.population import most_units
 from policies.wire.contract import Dataset
 from policies.wire.run import Spent
-from trainer.messages import Stepped
+from trainer.messages import OUTPUT, Stepped
 from trainer.report import COMPLETED, Outcome, Reporter
 from trainer.sealed.dataset import held_name, hold, unseal
 from trainer.sealed.keys import DataKey, OpeningKek
@@ -27,8 +27,6 @@ from trainer.sealed.output import seal_output
 from trainer.spending import spent_after
 from trainer.training import COMMAND, Training, job_of
 
-OUTPUT: Final = "output"
-"""Folder below the scratch folder that the training process leaves the model in."""
 REFUSED_BEFORE_A_STEP: Final = "engine-refused"
 
 

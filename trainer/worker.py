@@ -23,15 +23,14 @@ from trainer.faults import reason_of
 from trainer.inputs import read_inputs
 from trainer.loop import StepReport, train
 from trainer.measure import write_private_metrics
-from trainer.messages import MAX_JOB_BYTES, Job, Said, Stepped
+from trainer.messages import MAX_JOB_BYTES, OUTPUT, Job, Said, Stepped
 from trainer.models.factory import write_model
 from trainer.privacy.errors import TrainingAborted
 from trainer.privacy.streams import Streams
 from trainer.sealed.keys import DataKey
 
 CHECKPOINTS: Final = "checkpoints"
-OUTPUT: Final = "output"
-"""Folders below the scratch folder."""
+"""Folder below the scratch folder."""
 Say = Callable[[Said], None]
 
 

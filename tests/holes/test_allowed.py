@@ -14,7 +14,7 @@ import pytest
 from policies.wire.run import Progress, RunReport, Spent
 from tests.room import Lent
 from trainer import faults, worker
-from trainer.messages import Kept, Said, Stepped
+from trainer.messages import OUTPUT, Kept, Said, Stepped
 from trainer.run import RunFailed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,7 +96,7 @@ def test_a_model_folder_holds_the_model_and_nothing_about_its_making(tmp_path: P
     lent = Lent(tmp_path)
     agreement = lent.agreement(isPrivate=False, privacyParams=None)
     worker.perform(lent.job(agreement), lambda _: None)
-    (path,) = (lent.scratch / worker.OUTPUT).iterdir()
+    (path,) = (lent.scratch / OUTPUT).iterdir()
     data = path.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     base = (lent.plain("base") / "model.safetensors").read_bytes()

@@ -13,12 +13,12 @@ from policies.wire.run import Progress, RunReport
 from tests.room import Lent, plan_of
 from tests.training import Blobs, train_config
 from trainer.loop import StepReport, train
-from trainer.messages import Said
+from trainer.messages import OUTPUT, Said
 from trainer.models.factory import build_model
 from trainer.privacy.streams import Streams
 from trainer.report import Reporter
 from trainer.training import Training
-from trainer.work import OUTPUT, Work
+from trainer.work import Work
 from trainer.worker import stepped
 
 PLAN = accounting.plan(

@@ -15,7 +15,7 @@ from tests.room import Lent
 from trainer import worker
 from trainer.checkpoint import Cadence
 from trainer.faults import reason_of
-from trainer.messages import Job, Kept, Said
+from trainer.messages import OUTPUT, Job, Kept, Said
 
 PLAIN = {"isPrivate": False, "privacyParams": None}
 SECRETIVE = "patient Erika Mustermann, loss 0.3271"
@@ -45,14 +45,14 @@ def test_a_job_ends_with_a_model_and_every_step_was_said(lent: Lent) -> None:
     assert words[0].ready
     assert [word.stepped.step for word in words if word.stepped is not None] == [1, 2, 3, 4]
     assert words[-1].trained == 4
-    assert [path.name for path in (lent.scratch / worker.OUTPUT).iterdir()] == ["model.safetensors"]
+    assert [path.name for path in (lent.scratch / OUTPUT).iterdir()] == ["model.safetensors"]
 
 
 def test_metrics_of_private_data_are_written_beside_the_model(lent: Lent) -> None:
     asked = {"metrics": ["dice_score", "mse"], "epsilon": 1.0}
     words = said(lent.job(lent.agreement(privateMetrics=asked)))
     assert words[-1].trained == 4
-    folder = lent.scratch / worker.OUTPUT
+    folder = lent.scratch / OUTPUT
     assert {path.name for path in folder.iterdir()} == {"model.safetensors", FILE}
     report = PrivateMetricsReport.parse((folder / FILE).read_bytes())
     assert set(report.figures) == {"dice_score", "mse"}
@@ -66,7 +66,7 @@ def test_no_metric_is_written_that_was_not_paid_for(lent: Lent) -> None:
     unpaid = job.plan.model_copy(update={"metrics_noise": None})
     words = said(job.model_copy(update={"plan": unpaid}))
     assert words[-1].failed == "internal"
-    assert not (lent.scratch / worker.OUTPUT / FILE).exists()
+    assert not (lent.scratch / OUTPUT / FILE).exists()
 
 
 def test_a_job_goes_on_from_its_checkpoint(lent: Lent) -> None:
