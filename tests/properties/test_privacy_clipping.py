@@ -2,7 +2,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.privacy.clipping import clip_and_sum
+from trainer.privacy.clipping import clip_and_sum, row_norms
 
 COUNTS = st.lists(st.integers(1, 6), min_size=1, max_size=6)
 SETTINGS = settings(max_examples=60, deadline=None)
@@ -64,3 +64,24 @@ def test_a_gradient_that_is_not_finite_adds_nothing(counts: list[int], seed: int
     torch.testing.assert_close(
         spoiled, clip_and_sum(rows, owner=owner, units=len(counts), max_norm=1.0)
     )
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    size=st.sampled_from([1, 1023, 1024, 1025, 50_000, 2_000_000]),
+    seed=st.integers(0, 2**31),
+    spread=st.sampled_from([0, 4, 12]),
+)
+def test_norms_of_rows_of_any_length_are_exact(size: int, seed: int, spread: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(2, size, generator=generator)
+    rows *= torch.rand(2, size, generator=generator) ** spread
+    exact = rows.double().norm(dim=1)
+    torch.testing.assert_close(row_norms(rows).double(), exact, rtol=2e-7, atol=0.0)
+
+
+def test_a_norm_that_is_not_finite_stays_so() -> None:
+    rows = torch.ones(3, 3000)
+    rows[0, 5], rows[1, 2000] = float("nan"), float("inf")
+    assert torch.isfinite(row_norms(rows)).tolist() == [False, False, True]
+    assert row_norms(torch.ones(2, 0)).tolist() == [0.0, 0.0]

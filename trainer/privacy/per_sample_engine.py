@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from trainer.privacy.clipping import Clipping, scales, unit_means, without
+from trainer.privacy.clipping import Clipping, row_norms, scales, unit_means, without
 from trainer.privacy.engine import Precision, SampleLoss, UnitBatch
 from trainer.privacy.errors import EngineRefused
 from trainer.privacy.layers import fallback
@@ -171,7 +171,7 @@ class PerSampleEngine:
         columns = recording.rows.columns
         per_layer = self._clipping is Clipping.PER_LAYER
         dense = _by_layer(self._layers, columns) if per_layer else [slice(0, means.shape[1])]
-        norms = [torch.linalg.vector_norm(means[:, part], dim=1) for part in dense]
+        norms = [row_norms(means[:, part]) for part in dense]
         norms += [_ghost_norms(ghost) for ghost in recording.ghosts]
         table = torch.stack(norms, dim=1)
         if not per_layer:
