@@ -95,3 +95,11 @@ deny contains lib.reason("MECHANISM_DIFFERS", path, msg) if {
 	path := concat("", [stage.path, "/config"])
 	msg := sprintf("expected %v to be charged for training alone, got a charge for metrics", [charge.dataset])
 }
+
+deny contains lib.reason("MECHANISM_DIFFERS", path, msg) if {
+	some stage in data.depa.training.training_stages
+	not asks_of_private(stage)
+	stage.privateMetricsMicroEpsilon > 0
+	path := concat("", [stage.path, "/config/privateMetrics/epsilon"])
+	msg := sprintf("epsilon %v kept for metrics of private data, expected none where none is asked for", [lib.epsilon(stage.privateMetricsMicroEpsilon)])
+}

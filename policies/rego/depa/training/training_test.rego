@@ -97,6 +97,7 @@ refused := {
 	["MECHANISM_DIFFERS", 3]: [change("/charges/0/samplingBillionths", 200000002)],
 	["MECHANISM_DIFFERS", 4]: [change("/charges/0/samplingBillionths", 199999998)],
 	["MECHANISM_DIFFERS", 5]: [change("/charges/0/metricsNoiseMicro", 4000000)],
+	["MECHANISM_DIFFERS", 6]: [train("privateMetricsMicroEpsilon", 1)],
 	["METRICS_SHARE_EXCEEDED", 0]: array.concat(released, [train("privateMetricsMicroEpsilon", 500001)]),
 	["METRICS_UNPAID", 0]: array.concat(released, [change("/charges/1/metricsNoiseMicro", 0)]),
 	["METRICS_UNPAID", 1]: array.concat(released, [train("privateMetricsMicroEpsilon", 0)]),
