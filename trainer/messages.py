@@ -43,7 +43,7 @@ class Plan(Wire):
     steps: int
     noise_multiplier: float
     cost: float
-    metrics_noise: float | None
+    metrics_noise: float | None = None
 
     @classmethod
     def of(cls, plan: PrivacyPlan) -> Self:

@@ -198,6 +198,16 @@ def test_the_training_process_is_told_neither_capability_nor_released_keys(
     assert seen["argv"] == ["-c"]
 
 
+def test_a_job_is_read_as_it_was_written(tmp_path: Path) -> None:
+    for name, changes in (("private", {}), ("plain", PLAIN)):
+        lent = Lent(tmp_path / name)
+        job = lent.job(lent.agreement(**changes))
+        again = Job.read(job.canonical() + b"\n")
+        assert again == job
+        assert again.pipeline.digest() == job.pipeline.digest()
+        assert (again.plan is None) == bool(changes)
+
+
 def test_the_key_of_checkpoints_is_not_shown(agreement: Agreement, tmp_path: Path) -> None:
     heard = hears(agreement, tmp_path, "")
     assert "a2V5" in heard.training.job.canonical().decode()
