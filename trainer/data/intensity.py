@@ -44,6 +44,11 @@ class Window:
         if not 1 <= self.width <= 8192:
             raise DataError(f"windows: width {self.width} is out of range")
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """The Hounsfield units that become 0 and 1."""
+        return self.centre - self.width / 2, self.centre + self.width / 2
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a window's name, or `centre:width`.

@@ -23,16 +23,23 @@ _RED: Final = np.array([255, 40, 40], dtype=np.float32)
 _BLEND: Final = 0.5
 
 
-def draw_overlay(image: Image, found: Mask, *, spacing: tuple[float, float, float]) -> bytes:
+def draw_overlay(
+    image: Image,
+    found: Mask,
+    *,
+    spacing: tuple[float, float, float],
+    greys: tuple[float, float] | None = None,
+) -> bytes:
     """Return a PNG of axial slices, front at the top, the patient's left on the left.
 
     Args:
         image: One channel `[X, Y, Z]`, upright.
         found: What is marked, of the same shape.
         spacing: Millimetres between voxels.
+        greys: Values from black to white; without them those of the image, but for its extremes.
     """
-    low, high = np.percentile(image, (1, 99))
-    grey = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1) * 255
+    low, high = greys or map(float, np.percentile(image, (1, 99)))
+    grey: Image = np.clip((image - low) / max(high - low, 1e-6), 0, 1) * np.float32(255)
     slices = [_slice(grey[:, :, z], found[:, :, z], spacing) for z in _levels(found)]
     height, width = slices[0].shape[:2]
     rows = -(-len(slices) // _COLUMNS)

@@ -119,6 +119,9 @@ def _predicted(
     segmenter: Segmenter, scans: Sequence[Path], folder: Path, output: Output
 ) -> Iterator[Predicted | VolumeRefused]:
     seen: set[str] = set()
+    # A CT is shown as the network sees it first: without a window its bones hide all else.
+    windows = segmenter.recipe.windows
+    greys = windows[0].span if windows else None
     for number, path in enumerate(scans, 1):
         try:
             scan = read_scan(path, modalities=segmenter.recipe.modalities)
@@ -130,16 +133,19 @@ def _predicted(
         except VolumeRefused as refused:
             yield refused.with_traceback(None)
         else:
-            yield _written(scan, found, folder)
+            yield _written(scan, found, folder, greys=greys)
 
 
-def _written(scan: Scan, found: Mask, folder: Path) -> Predicted:
+def _written(
+    scan: Scan, found: Mask, folder: Path, *, greys: tuple[float, float] | None
+) -> Predicted:
     numbers = [""] if len(found) == 1 else [str(index + 1) for index in range(len(found))]
     names = tuple(f"{scan.patient}_mask{number}.nii.gz" for number in numbers)
     for name, mask in zip(names, found, strict=True):
         (folder / name).write_bytes(_nifti(scan, mask))
     picture = f"{scan.patient}.png"
-    drawn = draw_overlay(scan.image[0], np.asarray(found.any(axis=0)), spacing=scan.grid.spacing)
+    every = np.asarray(found.any(axis=0))
+    drawn = draw_overlay(scan.image[0], every, spacing=scan.grid.spacing, greys=greys)
     (folder / picture).write_bytes(drawn)
     each = float(np.prod(scan.grid.spacing)) / 1000
     sizes = tuple(float(mask.sum()) * each for mask in found)

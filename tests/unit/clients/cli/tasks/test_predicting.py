@@ -21,6 +21,7 @@ from policies.errors import DocumentError
 from policies.wire.pipeline import Pipeline
 from tests.training import train_config, train_json
 from trainer.data.errors import DataError
+from trainer.data.intensity import Window
 from trainer.data.manifest import MANIFEST, Manifest, PatientEntry
 from trainer.data.preprocess import Recipe
 from trainer.data.whole import VolumeRecipe
@@ -226,3 +227,17 @@ def test_a_picture_shows_what_was_found_in_red_the_right_way_up(tmp_path: Path) 
     # To the right and the front: right and top of the picture.
     assert red[5, -5]
     assert red.mean() == pytest.approx(0.3 * 0.15, abs=0.01)
+
+
+def test_a_picture_of_a_ct_is_seen_through_its_window(tmp_path: Path) -> None:
+    image = np.full((10, 10, 1), -1000.0, dtype=np.float32)
+    image[2:8, 2:8] = 30.0
+    image[4:6, 4:6] = 900.0
+    path = tmp_path / "a.png"
+    nothing = np.zeros(image.shape, dtype=bool)
+    greys = Window(40, 80).span
+    assert greys == (0.0, 80.0)
+    path.write_bytes(draw_overlay(image, nothing, spacing=(1.0, 1.0, 1.0), greys=greys))
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture)[:, :, 0]
+    assert set(np.unique(pixels)) == {0, int(30 / 80 * 255), 255}
