@@ -17,21 +17,17 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
-from steps import exactness, unsealing
+from steps import exactness, preparing, unsealing
 from steps.modes import MODES, PEERS
 from steps.networks import TASKS
 
 from trainer.memory import keep_freed_memory
-
-ROOT = Path(__file__).resolve().parent.parent
 
 _WARM_UP = 2
 _MIN_STEPS = 3
@@ -135,25 +131,6 @@ def table(task: str, timings: Mapping[str, Timing]) -> str:
     return "\n".join(lines)
 
 
-def preprocessing(volumes: int) -> float:
-    """Return the time of preprocessing in two processes divided by that in one."""
-    from trainer.data.prepare import prepare  # noqa: PLC0415
-    from trainer.data.preprocess import Recipe  # noqa: PLC0415
-
-    script = ROOT / "scenarios" / "mri-tumor-segmentation" / "generate.py"
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        command = [sys.executable, str(script), "--out", str(folder / "volumes")]
-        options = ["--provider", "A", "--patients", str(volumes), "--seed", "1"]
-        subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
-        seconds = {}
-        for jobs in (1, 2):
-            started = time.perf_counter()
-            prepare(folder / "volumes", folder / f"set-{jobs}", recipe=Recipe(), jobs=jobs)
-            seconds[jobs] = time.perf_counter() - started
-    return seconds[2] / seconds[1]
-
-
 def main() -> None:
     """Run everything and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -179,7 +156,7 @@ def main() -> None:
         print(table(task, timings))
         figures |= figures_of(task, timings)
     figures["norm_error_max"] = exactness.largest_error(args.architectures)
-    figures["preprocess_over_serial"] = preprocessing(args.volumes)
+    figures["preprocess_over_serial"] = preparing.over_serial(args.volumes)
     figures["unseal_load_over_tink"] = unsealing.over_tink(args.megabytes)
     if args.json:
         print(json.dumps({name: float(f"{value:.4g}") for name, value in figures.items()}))

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from trainer.data.cut import Cut
 from trainer.data.errors import DataError, VolumeRefused
@@ -182,6 +181,9 @@ def _choose(patient: str, image: Image, mask: Mask, recipe: Recipe) -> npt.NDArr
 
 
 def _augment(patient: str, image: Image, mask: Mask, how: Augmentation) -> tuple[Image, Mask]:
+    # It takes a second to load, which every process would pay.
+    from scipy import ndimage  # noqa: PLC0415
+
     name = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big")
     rng = np.random.default_rng([how.seed, name])
     images, masks = [image], [mask]
