@@ -88,6 +88,9 @@ class Work:
         if steps is None:
             # The step after the last that was heard of counts as taken.
             steps = min(training.reached + 1, self.plan.steps)
+        elif self.plan.metrics_noise is not None:
+            # Metrics were released after the last step, whichever that was.
+            steps = self.plan.steps
         try:
             return spent_after(steps, plan=self.plan, params=params)
         except BudgetError:

@@ -8,12 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from policies import accounting
 from policies.agreement import Agreement
 from policies.errors import BudgetError
 from policies.wire.run import Progress
@@ -328,6 +329,19 @@ def test_what_failed_before_a_step_costs_nothing_and_after_it_the_steps(tmp_path
     assert costs == sorted(costs)
     work.training.steps = 4
     assert work.outcome("network").spent == spent
+
+
+def test_metrics_are_paid_for_wherever_training_has_stopped(tmp_path: Path) -> None:
+    lent = Lent(tmp_path)
+    agreement = lent.agreement()
+    work, plan = lent.work(agreement, []), plan_of(agreement)
+    assert plan is not None
+    work.plan = replace(plan, metrics_noise=50.0)
+    work.training = Training(lent.job(agreement), on_ready=list, on_step=lambda *_: None)
+    work.training.reached = work.training.steps = 2
+    spent = work.outcome("completed").spent
+    assert spent is not None
+    assert spent.event == accounting.event_to_json(work.plan.event)
 
 
 def test_a_cost_that_cannot_be_computed_is_that_of_the_whole_plan(
