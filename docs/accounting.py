@@ -6,7 +6,11 @@ from docs.markdown import page, table
 from policies import accounting, events, risk
 
 _EVENTS = [
-    ("`GaussianDpEvent`", "one release with Gaussian noise", "`noise_multiplier`"),
+    (
+        "`GaussianDpEvent`",
+        "one release with Gaussian noise, such as metrics of private data after training",
+        "`noise_multiplier`",
+    ),
     ("`LaplaceDpEvent`", "one release with Laplace noise", "`noise_multiplier`"),
     (
         "`PoissonSampledDpEvent`",

@@ -84,6 +84,6 @@ def _leaving(limit: Privacy) -> str:
     if granted is None:
         return "no metric of it leaves the clean room"
     return (
-        f"with noise {', '.join(granted.metrics)} of it leave the clean room, "
-        f"for ε {granted.epsilon:g} of those a run"
+        f"metrics of it leave with noise: {', '.join(granted.metrics)}, "
+        f"for at most ε {granted.epsilon:g} of a run"
     )
