@@ -143,7 +143,7 @@ _ICH: Final = Scenario(
     metric="dice_score",
     preprocess=True,
     sizes={
-        "full": Size(patients=300, test_patients=30, floor=0.4),
+        "full": Size(patients=300, test_patients=30, floor=0.5),
         "tiny": Size(patients=6, test_patients=3, steps=3, batch=6),
     },
     base_model="unet3d-start",
