@@ -48,14 +48,14 @@ def _read_certificate(data: bytes) -> object:
     return resolve_did(_PARTY.did, x5chain=(data, _PARTY.chain[1]))
 
 
-_PARSERS: list[tuple[Callable[[bytes], object], bytes]] = [
-    (verify_statement, _STATEMENT),
-    (_read_receipt, _RECEIPT),
-    (parse_checkpoint, _NOTE),
-    (Bundle.parse, _BUNDLE),
-    (_read_trust, _KEYS.document),
-    (_read_did, _PARTY.did.encode()),
-    (_read_certificate, _PARTY.chain[0]),
+_PARSERS = [
+    pytest.param(verify_statement, _STATEMENT, id="statement"),
+    pytest.param(_read_receipt, _RECEIPT, id="receipt"),
+    pytest.param(parse_checkpoint, _NOTE, id="checkpoint"),
+    pytest.param(Bundle.parse, _BUNDLE, id="bundle"),
+    pytest.param(_read_trust, _KEYS.document, id="trust"),
+    pytest.param(_read_did, _PARTY.did.encode(), id="did"),
+    pytest.param(_read_certificate, _PARTY.chain[0], id="certificate"),
 ]
 
 

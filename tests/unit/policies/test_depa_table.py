@@ -335,7 +335,7 @@ BY_SCHEMA: list[tuple[str, type[Document], Callable[[], dict[str, Any]], str, An
 
 
 @pytest.mark.parametrize(
-    ("name", "entrypoint", "code", "changes"), BY_RULE, ids=lambda x: str(x)[:40]
+    ("name", "entrypoint", "code", "changes"), BY_RULE, ids=[case[0] for case in BY_RULE]
 )
 def test_a_case_is_denied_with_its_reason(
     policy: Policy, name: str, entrypoint: Any, code: str, changes: Changes
@@ -350,7 +350,7 @@ def test_a_case_is_denied_with_its_reason(
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "good", "pointer", "value"), BY_SCHEMA, ids=lambda x: str(x)[:40]
+    ("name", "kind", "good", "pointer", "value"), BY_SCHEMA, ids=[case[0] for case in BY_SCHEMA]
 )
 def test_a_case_that_no_document_can_state_is_refused_at_its_place(
     name: str,

@@ -61,7 +61,9 @@ def resigned(change: Callable[[dict[str, Any]], object], **header: Any) -> Bundl
 
 
 @pytest.mark.parametrize(
-    ("key", "algorithm"), [(EC, "ES256"), (P384, "ES384"), (RSA, "RS256")], ids=str
+    ("key", "algorithm"),
+    [(EC, "ES256"), (P384, "ES384"), (RSA, "RS256")],
+    ids=["P-256", "P-384", "RSA"],
 )
 def test_a_signed_bundle_is_verified_by_its_key(key: PrivateKey, algorithm: str) -> None:
     bundle = parse(signed(key=key).pack())

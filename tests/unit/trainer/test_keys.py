@@ -71,6 +71,7 @@ def test_a_truncated_ciphertext_is_refused(size: int) -> None:
         (SECRET, "RSA-HSM"),
         (pkcs8(ec.generate_private_key(ec.SECP256R1())), "RSA-HSM"),
     ],
+    ids=["text", "AES", "EC"],
 )
 def test_a_key_of_another_kind_than_announced_is_refused(secret: bytes, kty: str) -> None:
     with pytest.raises(UnwrapError, match="expected"):
