@@ -214,7 +214,8 @@ def test_a_killed_room_is_charged_in_full_and_the_rest_of_the_budget_is_left(
 def test_a_killed_training_goes_on_and_costs_what_one_costs_that_was_not_killed(
     stage: Stage,
 ) -> None:
-    steps = 120
+    # So many that the deployer hears of step 60 long before the last one.
+    steps = 1_000
     run = stage.submit("training killed", steps=steps, privacyParams=_privacy(stage, epsilon=0.5))
     process = started(stage, run, step=60)
     worker = child_of(room_of(process.pid), b"trainer.worker")
