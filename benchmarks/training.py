@@ -2,9 +2,8 @@
 
 Every mode runs in a process of its own, a few seconds at a time, modes interleaved in rounds; each
 figure is a ratio of medians over all steps. Peers: Opacus with its four ways to the gradients of
-samples; vmap(grad) of PyTorch, which this project falls back to, has figures of its own. `plain` is
-the step as PyTorch takes it by default; ours may put the channels of images last in memory, so the
-plain step with channels last is there too. `x_over_y` is the time (or memory) of x over that of y.
+samples; vmap(grad) of PyTorch, which this project falls back to, has figures of its own.
+`x_over_y` is the time (or memory) of x divided by that of y.
 
     python benchmarks/training.py --json
 """
@@ -101,8 +100,6 @@ def figures_of(task: str, timings: Mapping[str, Timing]) -> dict[str, float]:
     best = min(timings[peer].median for peer in PEERS if peer in timings)
     found = {
         f"{task}_private_over_plain": ours.median / base.median,
-        f"{task}_private_over_plain_channels_last": ours.median
-        / timings["plain-channels-last"].median,
         f"{task}_best_peer_over_ours": best / ours.median,
         f"{task}_vmap_over_ours": timings["vmap"].median / ours.median,
     }

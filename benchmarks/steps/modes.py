@@ -17,7 +17,6 @@ from steps.networks import Loss
 from trainer.privacy.clipping import clip_and_sum
 from trainer.privacy.csprng import SecureStream
 from trainer.privacy.engine import Precision, UnitBatch
-from trainer.privacy.layout import CHANNELS_LAST, arrange
 from trainer.privacy.noise import add_noise
 from trainer.privacy.per_sample_engine import PerSampleEngine
 
@@ -27,17 +26,11 @@ RATE: Final = 0.01
 Step = Callable[[Tensor, Tensor], None]
 
 
-def plain(
-    model: nn.Module, loss: Loss, *, precision: Precision = Precision.FP32, last: bool = False
-) -> Step:
-    """Return a step without privacy, with the channels last in memory or not."""
+def plain(model: nn.Module, loss: Loss, *, precision: Precision = Precision.FP32) -> Step:
+    """Return a step without privacy."""
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
-    axes = max(p.dim() for p in model.parameters())
-    layout = CHANNELS_LAST[axes] if last else torch.contiguous_format
-    arrange(model, layout)
 
     def step(inputs: Tensor, targets: Tensor) -> None:
-        inputs = inputs.contiguous(memory_format=layout)
         optimizer.zero_grad()
         with precision.on(inputs.device):
             losses = loss(model(inputs), targets)
@@ -152,7 +145,6 @@ def opacus_ghost(model: nn.Module, loss: Loss) -> Step:
 
 MODES: Final[dict[str, Callable[[nn.Module, Loss], Step]]] = {
     "plain": plain,
-    "plain-channels-last": lambda model, loss: plain(model, loss, last=True),
     "plain-bf16": lambda model, loss: plain(model, loss, precision=Precision.BF16),
     "ours": ours,
     "ours-bf16": lambda model, loss: ours(model, loss, precision=Precision.BF16),

@@ -22,7 +22,6 @@ from trainer.privacy.errors import EngineRefused
 from trainer.privacy.layers import fallback
 from trainer.privacy.layers.registry import check_coupling, is_known, recorded_layers
 from trainer.privacy.layers.rule import Call, Ghost
-from trainer.privacy.layout import quickest_layout
 from trainer.privacy.probe import check_apart, quickest
 from trainer.privacy.recording import Recording, Rows, Way, calls_alike
 
@@ -53,8 +52,8 @@ class PerSampleEngine:
             max_grad_norm: The bound on one unit's contribution.
             clipping: Which norm is bounded.
             precision: Numbers to compute activations in.
-            measure: Whether a layer takes the way that is quickest here, and channels stand in
-                memory as is quickest; without it two processes' sums are bit for bit the same.
+            measure: Whether a layer takes the way that is quickest here; without it the sums of
+                two processes are bit for bit the same.
 
         Raises:
             EngineRefused: naming every layer that couples samples or cannot be differentiated.
@@ -71,7 +70,6 @@ class PerSampleEngine:
                 fallback.refuse_random(layer, name=name)
         self._shared = _shared_layers(self._layers)
         self._ways: dict[nn.Module, Way] | None = None if measure else {}
-        self._layout = torch.contiguous_format
         self._checked = False
         self._recording: Recording | None = None
         self._hooks = [
@@ -104,10 +102,6 @@ class PerSampleEngine:
         if not self._checked:
             check_apart(self._model, self._loss, batch)
             self._checked = True
-            if self._ways is None:
-                self._layout = quickest_layout(
-                    self._model, self._loss, batch, precision=self._precision
-                )
         self._model.train()
         total = torch.zeros(self.size, device=self._parameters[0].device)
         samples = max(1, min(batch.at_once(MAX_SAMPLES), MAX_FLOATS // self.size))
@@ -140,8 +134,7 @@ class PerSampleEngine:
             self._recorded(recording),
             self._precision.on(batch.inputs.device),
         ):
-            inputs = batch.inputs.contiguous(memory_format=self._layout)
-            losses = self._loss(self._model(inputs), batch.targets)
+            losses = self._loss(self._model(batch.inputs), batch.targets)
         if losses.shape != batch.owner.shape:
             raise EngineRefused(
                 f"the loss has shape {tuple(losses.shape)}, expected one value a sample"
@@ -183,7 +176,7 @@ class PerSampleEngine:
         total = means.new_empty(means.shape[1])
         for index, part in enumerate(dense):
             total[part] = scale[:, index] @ means[:, part]
-        sums = {p: recording.rows.ordered(p, total) for p in columns}
+        sums = {p: total[part] for p, part in columns.items()}
         for index, (layer, way, call) in enumerate(recording.ghosts, start=len(dense)):
             sums.update(way.weighted_sum(layer, call.without(lost), scale[:, index]))
         return torch.cat([sums[p].reshape(-1) for p in self._parameters])

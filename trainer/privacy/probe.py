@@ -113,8 +113,8 @@ def _quickest(layer: nn.Module, call: Call, ways: Sequence[Dense | Ghost]) -> De
 
 def _random(shape: Tensor, device: torch.device) -> Tensor:
     if shape.is_floating_point():
-        return torch.empty_like(shape, device=device).normal_()
-    return torch.zeros_like(shape, device=device)
+        return torch.randn(shape.shape, device=device).to(shape.dtype)
+    return torch.zeros(shape.shape, dtype=shape.dtype, device=device)
 
 
 def _take(layer: nn.Module, call: Call, way: Dense | Ghost, weights: Tensor) -> None:

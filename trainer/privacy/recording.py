@@ -13,17 +13,13 @@ from trainer.privacy.layers import fallback
 from trainer.privacy.layers.fallback import WholeCall
 from trainer.privacy.layers.registry import is_known, strategies
 from trainer.privacy.layers.rule import Call, Dense, Ghost
-from trainer.privacy.layout import strides_of
 from trainer.privacy.root import Root
 
 Way = Dense | Ghost
 
 
 class Rows:
-    """Per-sample gradients of parameters, `[samples, columns]`, in one buffer.
-
-    A parameter's columns stand in the order of its own memory, whatever its layout.
-    """
+    """Per-sample gradients of parameters, `[samples, columns]`, in one buffer."""
 
     def __init__(self, parameters: Sequence[Tensor], *, samples: int) -> None:
         self.columns: dict[Tensor, slice] = {}
@@ -37,18 +33,12 @@ class Rows:
 
     def add(self, parameter: Tensor, rows: Tensor) -> None:
         """Add a call's gradients; a parameter that is used twice has the sum of both."""
-        size, strides = rows.shape, (self._buffer.shape[1], *strides_of(parameter))
-        target = self._buffer.as_strided(size, strides, self.columns[parameter].start)
+        target = self._buffer[:, self.columns[parameter]].view(rows.shape)
         if parameter in self._written:
             target += rows
         else:
             target.copy_(rows)
             self._written.add(parameter)
-
-    def ordered(self, parameter: Tensor, values: Tensor) -> Tensor:
-        """Return a parameter's part of `[columns]` in its shape."""
-        start = values.storage_offset() + self.columns[parameter].start
-        return values.as_strided(parameter.shape, strides_of(parameter), start)
 
     def finished(self) -> Tensor:
         """Return the buffer; what no call has reached is zero."""

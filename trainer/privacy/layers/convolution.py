@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.privacy.layers.rule import ROUNDING, Call, Dense, Ghost, Gradients
-from trainer.privacy.layout import layout_of, rows_like
 
 Convolution: TypeAlias = (
     nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -65,7 +64,7 @@ def _one_by_one(module: nn.Module, call: Call) -> Gradients:
     layer = cast("Convolution", module)
     gradient, inputs = call.output_gradient, call.inputs
     weight = layer.weight.detach().to(gradient.dtype)
-    rows = rows_like(layer.weight, len(gradient), dtype=gradient.dtype)
+    rows = gradient.new_empty(len(gradient), *weight.shape)
     for index in range(len(gradient)):
         one = slice(index, index + 1)
         rows[index] = _weight_gradient(layer, gradient[one], inputs[one], weight)
@@ -95,10 +94,8 @@ def _weight_gradient(
 def _unfolded(module: nn.Module, call: Call) -> Gradients:
     """All windows as columns, and one matrix product a sample."""
     layer = cast("Convolution", module)
-    rows = _product(call.output_gradient.flatten(2), _columns(layer, call.inputs))
-    outputs, inputs = layer.weight.shape[:2]
-    if _is_last(layer):
-        rows = rows.reshape(len(rows), outputs, *layer.kernel_size, inputs).movedim(-1, 2)
+    gradient = call.output_gradient.flatten(2)
+    rows = torch.bmm(gradient, _columns(layer, call.inputs).transpose(1, 2))
     yield layer.weight, rows.reshape(len(rows), *layer.weight.shape)
     yield from _bias(layer, call.output_gradient)
 
@@ -106,23 +103,13 @@ def _unfolded(module: nn.Module, call: Call) -> Gradients:
 def _pointwise(module: nn.Module, call: Call) -> Gradients:
     layer = cast("Convolution", module)
     gradient, inputs = call.output_gradient.flatten(2), call.inputs.flatten(2)
-    rows = _product(gradient, inputs.transpose(1, 2))
+    rows = torch.bmm(gradient, inputs.transpose(1, 2))
     yield layer.weight, rows.reshape(len(rows), *layer.weight.shape)
     yield from _bias(layer, call.output_gradient)
 
 
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """Return a matrix product a sample; of two transposed factors, that of what they were."""
-    if left.is_contiguous() or right.is_contiguous():
-        return torch.bmm(left, right)
-    return torch.bmm(right.mT, left.mT).mT
-
-
 def _columns(layer: Convolution, inputs: Tensor) -> Tensor:
-    """Return the input under the kernel at each output position, `[n, positions, kernel * in]`.
-
-    The last axis is in the order of the weight's memory.
-    """
+    """Return the input under the kernel at each output position, `[n, in * kernel, positions]`."""
     sides = cast("tuple[int, ...]", layer.padding)
     padded = F.pad(inputs, [side for pad in reversed(sides) for side in (pad, pad)])
     for axis, (size, stride, gap) in enumerate(
@@ -130,16 +117,10 @@ def _columns(layer: Convolution, inputs: Tensor) -> Tensor:
     ):
         padded = padded.unfold(axis, (size - 1) * gap + 1, stride)[..., ::gap]
     space = len(sides)
-    columns = inputs.shape[1] * math.prod(layer.kernel_size)
-    positions, kernel = range(2, 2 + space), range(2 + space, 2 + 2 * space)
-    if _is_last(layer):
-        return padded.permute(0, *positions, *kernel, 1).reshape(len(inputs), -1, columns)
-    windows = padded.permute(0, 1, *kernel, *positions)
-    return windows.reshape(len(inputs), columns, -1).transpose(1, 2)
-
-
-def _is_last(layer: Convolution) -> bool:
-    return layout_of(layer.weight) is not torch.contiguous_format
+    # [n, in, *positions, *kernel] to [n, in, *kernel, *positions]
+    order = [0, 1, *range(2 + space, 2 + 2 * space), *range(2, 2 + space)]
+    windows = padded.permute(order)
+    return windows.reshape(len(inputs), inputs.shape[1] * math.prod(layer.kernel_size), -1)
 
 
 def _bias(layer: Convolution, gradient: Tensor) -> Gradients:
@@ -149,9 +130,9 @@ def _bias(layer: Convolution, gradient: Tensor) -> Gradients:
 
 def _ghost_norms(module: nn.Module, call: Call) -> Tensor:
     layer = cast("Convolution", module)
-    columns = _columns(layer, call.inputs)
+    columns = call.inputs.flatten(2) if _is_pointwise(layer) else _columns(layer, call.inputs)
     gradient = call.output_gradient.flatten(2)
-    terms = torch.bmm(columns, columns.transpose(1, 2))
+    terms = torch.bmm(columns.transpose(1, 2), columns)
     terms *= torch.bmm(gradient.transpose(1, 2), gradient)
     norms = terms.sum((1, 2)) + ROUNDING * terms.abs().sum((1, 2))
     if layer.bias is not None:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from trainer.privacy.layers.rule import Call, Dense, Gradients
-from trainer.privacy.layout import layout_of
 
 InstanceNorm: TypeAlias = nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d
 INSTANCE_NORMS: Final = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
@@ -37,9 +36,8 @@ def _per_channel(
     inputs, gradient = call.inputs.float(), call.output_gradient.float().flatten(2)
     samples, channels = inputs.shape[:2]
     positions = gradient.shape[2]
-    inputs = inputs.contiguous(memory_format=layout_of(inputs))
     normal, _, _ = torch.native_group_norm(
-        inputs, None, None, samples, channels, positions, groups, eps
+        inputs.contiguous(), None, None, samples, channels, positions, groups, eps
     )
     yield weight, normal.flatten(2).mul_(gradient).sum(2)
     if bias is not None:
