@@ -153,7 +153,7 @@ def main() -> None:
         print(table(task, timings))
         figures |= figures_of(task, timings)
     figures["norm_error_max"] = exactness.largest_error(args.architectures)
-    figures["preprocess_over_serial"] = preparing.over_serial(args.volumes)
+    figures["preprocess_over_serial"] = preparing.over_serial_apart(args.volumes)
     figures["unseal_load_over_tink"] = unsealing.over_tink(args.megabytes)
     if args.json:
         print(json.dumps({name: float(f"{value:.4g}") for name, value in figures.items()}))
