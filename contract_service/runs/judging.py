@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from contract_service.budget.service import planned_charges
+from policies.charges import planned_charges
 from policies.decide import Policy
 from policies.facts import BudgetAfter, ContractFacts, TrainingFacts, training_facts
 from policies.parameters import most_parameters

@@ -18,8 +18,8 @@ from clients.cli.tasks.places import Places
 from clients.cli.tasks.reasons import denied, judged
 from clients.cli.tasks.rules import policy_with_rules
 from clients.cli.tasks.service import connect
-from contract_service.budget.service import planned_charges
 from policies import accounting
+from policies.charges import planned_charges
 from policies.decide import Policy
 from policies.facts import BudgetAfter, training_facts
 from policies.parameters import most_parameters
