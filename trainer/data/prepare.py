@@ -21,6 +21,7 @@ from typing import TypeAlias
 
 import numpy as np
 from safetensors.numpy import save_file
+from threadpoolctl import threadpool_limits
 
 from trainer.data.errors import DataError, VolumeRefused
 from trainer.data.manifest import (
@@ -126,8 +127,7 @@ def _results(
     if jobs == 1:
         yield from map(one, patients)
         return
-    # Spawned, not forked: a fork of a process with threads may inherit a held lock.
-    with ProcessPoolExecutor(min(jobs, os.cpu_count() or 1), get_context("spawn")) as pool:
+    with processes(jobs) as pool:
         waiting = iter(patients)
         running: deque[Future[_Result]] = deque(
             pool.submit(one, files) for files in islice(waiting, 2 * jobs)
@@ -135,6 +135,18 @@ def _results(
         while running:
             yield running.popleft().result()
             running.extend(pool.submit(one, files) for files in islice(waiting, 1))
+
+
+def processes(jobs: int) -> ProcessPoolExecutor:
+    """Return at most `jobs` processes, each of which computes with one thread."""
+    # Spawned, not forked: a fork of a process with threads may inherit a held lock.
+    spawn = get_context("spawn")
+    return ProcessPoolExecutor(min(jobs, os.cpu_count() or 1), spawn, initializer=_use_one_thread)
+
+
+def _use_one_thread() -> None:
+    # Each process's linear algebra would start a thread for every processor, and all wait for all.
+    threadpool_limits(limits=1)  # type: ignore[no-untyped-call]  # it has no types
 
 
 def _one(files: PatientFiles, *, recipe: Recipe | VolumeRecipe) -> _Result:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from tests.unit.trainer.data.makers import SHAPE, brats_patient, head, save
 from trainer.data.errors import DataError
 from trainer.data.manifest import read_manifest
-from trainer.data.prepare import prepare
+from trainer.data.prepare import prepare, processes
 from trainer.data.preprocess import Recipe
 from trainer.data.slices import SliceDataset
 
@@ -66,3 +67,13 @@ def test_the_manifest_holds_counts_and_parameters_only(tmp_path: Path) -> None:
     }  # fmt: skip
     assert set(document["patients"][0]) == {"patient", "slices"}
     assert document["recipe"] == RECIPE.to_json()
+
+
+def most_threads() -> int:
+    return max(pool["num_threads"] for pool in threadpool_info())
+
+
+def test_processes_compute_with_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    with processes(2) as pool:
+        assert pool.submit(most_threads).result() == 1
