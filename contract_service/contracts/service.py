@@ -249,9 +249,10 @@ class Contracts:
             ).one()
 
     def _outcome(self, digest: str, *, leaf: str) -> ContractRegistered:
-        self._context.record.settle()
+        # What is read before settling is registered after it, whoever else signs in between.
         with self._context.database.read() as session:
             row, parties = session.get_one(ContractRow, digest), parties_of(session, digest)
+        self._context.record.settle()
         leaves = [leaf, *([row.executed_leaf] if row.executed_leaf else [])]
         registered = self._context.record.registered(leaves)
         return ContractRegistered(

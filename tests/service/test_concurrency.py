@@ -17,10 +17,22 @@ from alembic.migration import MigrationContext
 from sqlalchemy.engine import make_url
 
 from clients.api.errors import ClientError
+from contract_service.contracts.signing import take
 from contract_service.database import Database
 from contract_service.schema import METADATA
+from ledger.statement import verify_statement
 from tests.service.crash import record_of, spent
-from tests.service.world import CCRP, ORIGIN, TDC, TDP_A, TDP_B, contract, pipeline, running
+from tests.service.world import (
+    CCRP,
+    ORIGIN,
+    TDC,
+    TDP_A,
+    TDP_B,
+    contract,
+    pipeline,
+    running,
+    sign_contract,
+)
 from tests.simulator import party
 
 T = TypeVar("T")
@@ -106,6 +118,33 @@ def test_all_parties_sign_at_once_and_the_contract_is_executed_once(start: Start
         assert status.state == "executed"
         assert [item.kind for item in status.statements].count("executed") == 1
         record_of(world, agreed.digest())
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_signature_is_answered_though_the_last_one_comes_in_meanwhile(
+    start: Start, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Whether the last one is taken in before what was owed is registered, or right after."""
+    agreed = contract()
+    with start() as world:
+        world.client().propose(agreed)
+        for name in (TDC, TDP_A):
+            world.sign(agreed, name)
+        context = world.app.state.services.context
+        settle, last = context.record.settle, sign_contract(agreed, CCRP, now=world.clock())
+
+        def overtaken() -> int:
+            monkeypatch.undo()
+            done = settle() if moment == "after" else 0
+            with context.database.write() as session:
+                take(context, session, verify_statement(last), digest=agreed.digest())
+            return done if moment == "after" else settle()
+
+        monkeypatch.setattr(context.record, "settle", overtaken)
+        answer = world.sign(agreed, TDP_B)
+        assert (answer.missing, answer.executed) == ((party(CCRP).did,), None)
+        assert world.sign(agreed, TDP_B).executed is not None
+        assert world.client().contract_status(agreed.digest()).state == "executed"
 
 
 def test_a_token_that_is_presented_twice_at_once_is_good_once(start: Start) -> None:
