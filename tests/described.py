@@ -1,4 +1,4 @@
-"""A small described graph with one of each kind of step, for tests to bend."""
+"""Small described graphs with one of each kind of step, for tests to bend."""
 
 from __future__ import annotations
 
@@ -64,6 +64,38 @@ def graph_json() -> dict[str, Any]:
             step(["last", "head"], ["x3"], "x4"),
         ],
         "output": "x4",
+    }
+
+
+def volume_graph_json() -> dict[str, Any]:
+    """Return a U-Net of two levels and two ways up: [2, 4, 8, 8] in, logits [1, 4, 8, 8] out."""
+    return {
+        "kind": "graph",
+        "layers": {
+            "near": layer("Conv3d", inChannels=2, outChannels=4, kernelSize=3, padding=1),
+            "norm": layer("InstanceNorm3d", numFeatures=4, affine=True),
+            "pool": layer("MaxPool3d", kernelSize=2),
+            "mean": layer("AvgPool3d", kernelSize=2),
+            "deep": layer(
+                "Conv3d", inChannels=8, outChannels=8, kernelSize=3, padding=1, groups=2, bias=False
+            ),
+            "groups": layer("GroupNorm", numGroups=2, numChannels=8),
+            "up": layer("ConvTranspose3d", inChannels=8, outChannels=4, kernelSize=2, stride=2),
+            "wide": layer("Upsample", scaleFactor=2, mode="trilinear"),
+            "last": layer("Conv3d", inChannels=16, outChannels=4, kernelSize=3, padding=1),
+            "head": layer("Conv3d", inChannels=4, outChannels=1, kernelSize=1),
+        },
+        "inputs": ["x"],
+        "forward": [
+            step(["near", "norm", layer("ReLU")], ["x"], "x1"),
+            step(["pool"], ["x1"], "most"),
+            step(["mean"], ["x1"], "middle"),
+            step([layer("Concat"), "deep", "groups", layer("ELU")], ["most", "middle"], "x2"),
+            step(["up"], ["x2"], "up1"),
+            step(["wide"], ["x2"], "up2"),
+            step([layer("Concat"), "last", layer("GELU"), "head"], ["up1", "up2", "x1"], "y"),
+        ],
+        "output": "y",
     }
 
 

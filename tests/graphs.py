@@ -1,4 +1,4 @@
-"""A small ONNX graph with one of each layer, for tests to bend."""
+"""Small ONNX graphs with one of each layer, for tests to bend."""
 
 from __future__ import annotations
 
@@ -21,14 +21,18 @@ class Maker:
     opset: int = 21
     side: int = 12
     classes: int = 3
+    sample: tuple[int, ...] | None = None
+    """Shape of one sample; a picture of one channel without it."""
+    answer: tuple[int, ...] | None = None
+    """Shape of what comes of it; classes without it."""
 
     def data(self) -> bytes:
         """Return the bytes of the file, unchecked."""
         graph = helper.make_graph(
             self.nodes,
             "test",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, self.side, self.side])],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", self.classes])],
+            [_value("x", self.sample or (1, self.side, self.side))],
+            [_value("y", self.answer or (self.classes,))],
             [numpy_helper.from_array(array, name) for name, array in self.arrays.items()],
         )
         opsets = [helper.make_opsetid("", self.opset)]
@@ -38,6 +42,10 @@ class Maker:
             helper.set_model_props(model, {"depa.frozen": ",".join(self.frozen)})
         data: bytes = model.SerializeToString()
         return data
+
+
+def _value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape])
 
 
 def network() -> Maker:
@@ -75,3 +83,57 @@ def network() -> Maker:
             "gemm.bias": array(3),
         },
     )
+
+
+def volume_network(sides: tuple[int, ...] = (4, 8, 12)) -> Maker:
+    """Return a U-Net of two levels with two ways up, `[n, 2, *sides]` to `[n, 1, *sides]`."""
+    rng = np.random.default_rng(6)
+    d = len(sides)
+    ones, twos = [1] * d, [2] * d
+    half = {"kernel_shape": twos, "strides": twos}
+
+    def array(*shape: int) -> Any:
+        return rng.standard_normal(shape).astype(np.float32) * 0.3
+
+    node = helper.make_node
+    return Maker(
+        nodes=[
+            node("Conv", ["x", "near.weight", "near.bias"], ["c"], pads=[1] * 2 * d),
+            node("InstanceNormalization", ["c", "own.scale", "own.bias"], ["i"]),
+            node("LeakyRelu", ["i"], ["r"], alpha=0.1),
+            node("MaxPool", ["r"], ["m"], **half),
+            node("AveragePool", ["r"], ["a"], **half),
+            node("Concat", ["m", "a"], ["j"], axis=1),
+            node("Conv", ["j", "deep.weight"], ["e"], group=2, pads=[1] * 2 * d),
+            node("GroupNormalization", ["e", "norm.scale", "norm.bias"], ["g"], num_groups=2),
+            node("ConvTranspose", ["g", "up.weight", "up.bias"], ["u"], strides=twos),
+            node("Resize", ["g", "", "scales"], ["w"], mode="linear"),
+            node(
+                "Resize", ["m", "", "scales"], ["v"], mode="nearest",
+                coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+            ),
+            node("Concat", ["u", "w", "v", "r"], ["k"], axis=1),
+            node("Conv", ["k", "last.weight"], ["l"], pads=[1] * 2 * d),
+            node("GlobalAveragePool", ["l"], ["s"]),
+            node("Sigmoid", ["s"], ["t"]),
+            node("Mul", ["l", "t"], ["q"]),
+            node("Conv", ["q", "head.weight", "head.bias"], ["y"]),
+        ],
+        arrays={
+            "near.weight": array(4, 2, *[3] * d),
+            "near.bias": array(4),
+            "own.scale": array(4),
+            "own.bias": array(4),
+            "deep.weight": array(8, 4, *[3] * d),
+            "norm.scale": array(8),
+            "norm.bias": array(8),
+            "up.weight": array(8, 4, *twos),
+            "up.bias": array(4),
+            "scales": np.array([1, 1, *twos], dtype=np.float32),
+            "last.weight": array(4, 20, *[3] * d),
+            "head.weight": array(1, 4, *ones),
+            "head.bias": array(1),
+        },
+        sample=(2, *sides),
+        answer=(1, *sides),
+    )  # fmt: skip

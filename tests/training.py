@@ -1,4 +1,4 @@
-"""A small training stage and a small set of units, for tests to bend."""
+"""A small training stage and small sets of units, for tests to bend."""
 
 from __future__ import annotations
 
@@ -73,4 +73,24 @@ class Blobs:
             top, left = rng.integers(0, self.side - 3, 2)
             mask[sample, 0, top : top + 3, left : left + 3] = 1.0
         noise = rng.standard_normal(mask.shape).astype(np.float32)
+        return mask * 2 + 0.3 * noise, mask
+
+
+@dataclass
+class Volumes:
+    """Patients with one volume each, of several sizes, with a bright box that is the mask."""
+
+    count: int = 12
+    channels: int = 2
+    seed: int = 5
+
+    def __len__(self) -> int:
+        return self.count
+
+    def unit(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        rng = np.random.default_rng([self.seed, index])
+        sides = (5 + index % 3, 9 + index % 2, 8 + index % 5)
+        mask = np.zeros((1, 1, *sides), dtype=np.float32)
+        mask[..., 1:3, 2:5, 3:6] = 1.0
+        noise = rng.standard_normal((1, self.channels, *sides)).astype(np.float32)
         return mask * 2 + 0.3 * noise, mask

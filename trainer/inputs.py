@@ -18,6 +18,7 @@ from trainer.data.files import Files
 from trainer.data.join import DirectoryJoin, Joinable, open_dataset
 from trainer.data.rows import open_tables
 from trainer.models.factory import BaseModel, build_model, read_base_model
+from trainer.models.onnx_model import OnnxNetwork
 from trainer.sealed.dataset import held_name, reopen
 from trainer.sealed.keys import DataKey
 
@@ -52,6 +53,8 @@ def read_inputs(
     weights = pipeline.train.base_weights
     base = read_base_model(scratch / weights) if weights else None
     model = build_model(pipeline.train.model, base=base)
+    if isinstance(model, OnnxNetwork):
+        model.check_fit(pipeline.train.dataset)
     limit = min(contract.constraints.max_parameters, most_parameters(pipeline, contract))
     trainable = sum(each.numel() for each in model.parameters() if each.requires_grad)
     if trainable > limit:

@@ -17,19 +17,27 @@ _TORCH: Final = ("torch.nn.functional.", "torch.nn.", "torch.", "nn.", "F.")
 _LAYERS: Final = frozenset(
     {
         "AdaptiveAvgPool2d",
+        "AdaptiveAvgPool3d",
         "AvgPool2d",
+        "AvgPool3d",
         "BatchNorm2d",
+        "BatchNorm3d",
         "Conv2d",
+        "Conv3d",
+        "ConvTranspose2d",
+        "ConvTranspose3d",
         "ELU",
         "Flatten",
         "GELU",
         "GroupNorm",
         "Identity",
         "InstanceNorm2d",
+        "InstanceNorm3d",
         "LayerNorm",
         "LeakyReLU",
         "Linear",
         "MaxPool2d",
+        "MaxPool3d",
         "ReLU",
         "Sigmoid",
         "Tanh",
@@ -38,8 +46,10 @@ _LAYERS: Final = frozenset(
 )
 _FUNCTIONS: Final = {
     "adaptive_avg_pool2d": "AdaptiveAvgPool2d",
+    "adaptive_avg_pool3d": "AdaptiveAvgPool3d",
     "add": "Add",
     "avg_pool2d": "AvgPool2d",
+    "avg_pool3d": "AvgPool3d",
     "cat": "Concat",
     "concat": "Concat",
     "elu": "ELU",
@@ -48,6 +58,7 @@ _FUNCTIONS: Final = {
     "interpolate": "Upsample",
     "leaky_relu": "LeakyReLU",
     "max_pool2d": "MaxPool2d",
+    "max_pool3d": "MaxPool3d",
     "mul": "Mul",
     "relu": "ReLU",
     "sigmoid": "Sigmoid",
@@ -72,7 +83,10 @@ _WITHOUT_EFFECT: Final[Mapping[str, tuple[object, ...]]] = {
     "track_running_stats": (False,),
 }
 """Parameters that our layers do not have, with the values that they always have here."""
-_ALWAYS_KEPT: Final = {"BatchNorm2d": ("track_running_stats",)}
+_ALWAYS_KEPT: Final = {
+    "BatchNorm2d": ("track_running_stats",),
+    "BatchNorm3d": ("track_running_stats",),
+}
 
 
 @dataclass(frozen=True)
@@ -224,10 +238,10 @@ def _camel(name: str) -> str:
 
 
 def _plain(layer: str, name: str, value: Any) -> Any:
-    """Return one number for two equal sides, and a list of sides where a layer has one."""
+    """Return one number for equal sides, and a list of sides where a layer has one."""
     if name == "normalized_shape":
         return value if isinstance(value, list) else [value]
-    if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
+    if isinstance(value, list) and len(value) in (2, 3) and value.count(value[0]) == len(value):
         value = value[0]
     if layer == "Upsample" and name == "scale_factor" and isinstance(value, float):
         return int(value) if value.is_integer() else value

@@ -36,13 +36,13 @@ def check_fit(model: Model, dataset: Dataset) -> None:
         case (Mlp(), ArraysDataset() | TableDataset()):
             _expect("inputs", model.inputs, math.prod(dataset.shape))
             _expect("classes", model.classes, dataset.classes)
-        case (GraphModel(), SlicesDataset() | ArraysDataset() | TableDataset()):
+        case (GraphModel(), _):
             got, wanted = output_shape(model, sample_shape(dataset)), answer_shape(dataset)
             if got != wanted:
                 raise ValueError(
                     f"the graph gives {list(got)}, the dataset asks for {list(wanted)}"
                 )
-        case (OnnxModel(), SlicesDataset() | ArraysDataset() | TableDataset()):
+        case (OnnxModel(), _):
             pass
         case _:
             raise ValueError(f"model {model.kind} does not fit dataset {dataset.kind}")

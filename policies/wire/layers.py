@@ -1,7 +1,8 @@
 """Layers that a graph can be made of: a closed list, each with typed parameters.
 
 A size is a whole number or, inside a submodule, `$name` of one of its parameters. Every layer but
-those of `BATCH_COUPLED` works on each sample of a batch by itself.
+those of `BATCH_COUPLED` works on each sample of a batch by itself. Layers whose name ends in `2d`
+take pictures, `[channels, height, width]`; in `3d`, volumes, `[channels, depth, height, width]`.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class NoSettings(Wire):
     """A layer without parameters."""
 
 
-class Conv2dParams(Wire):
-    """Parameters of Conv2d; kernel, stride, padding and dilation are those of both sides."""
+class ConvParams(Wire):
+    """Parameters of a convolution; kernel, stride, padding and dilation are those of all sides."""
 
     in_channels: Size
     out_channels: Size
@@ -57,6 +58,20 @@ class Conv2dParams(Wire):
     def _groups_divide(self) -> Self:
         for channels in (self.in_channels, self.out_channels):
             _divides(self.groups, channels, what="groups")
+        return self
+
+
+class ConvTransposeParams(ConvParams):
+    """Parameters of a transposed convolution; sizes are those of all sides."""
+
+    output_padding: Annotated[int, Field(ge=0, le=15)] | Parameter = 0
+    """Added to one end of each side; less than the stride or the dilation."""
+
+    @model_validator(mode="after")
+    def _output_padding_is_small(self) -> Self:
+        match self.output_padding, self.stride, self.dilation:
+            case int(added), int(stride), int(gap) if added >= max(stride, gap):
+                raise ValueError(f"outputPadding {added} is not less than stride or dilation")
         return self
 
 
@@ -85,21 +100,21 @@ class GroupNormParams(Wire):
 class LayerNormParams(Wire):
     """Parameters of LayerNorm."""
 
-    normalized_shape: tuple[Size, ...] = Field(min_length=1, max_length=3)
+    normalized_shape: tuple[Size, ...] = Field(min_length=1, max_length=4)
     eps: Eps = 1e-5
     elementwise_affine: bool = True
 
 
-class InstanceNorm2dParams(Wire):
-    """Parameters of InstanceNorm2d; it keeps no statistics of the data."""
+class InstanceNormParams(Wire):
+    """Parameters of an instance normalisation; it keeps no statistics of the data."""
 
     num_features: Size
     eps: Eps = 1e-5
     affine: bool = False
 
 
-class BatchNorm2dParams(Wire):
-    """Parameters of BatchNorm2d."""
+class BatchNormParams(Wire):
+    """Parameters of a batch normalisation."""
 
     num_features: Size
     eps: Eps = 1e-5
@@ -108,7 +123,7 @@ class BatchNorm2dParams(Wire):
 
 
 class PoolParams(Wire):
-    """Parameters of MaxPool2d and AvgPool2d."""
+    """Parameters of a pool; sizes are those of all sides."""
 
     kernel_size: Kernel
     stride: Stride | None = None
@@ -124,17 +139,18 @@ class PoolParams(Wire):
 
 
 class AdaptivePoolParams(Wire):
-    """Parameters of AdaptiveAvgPool2d."""
+    """Parameters of an adaptive pool."""
 
     output_size: Annotated[int, Field(ge=1, le=256)]
-    """Both sides of the picture that comes out."""
+    """Each side of what comes out."""
 
 
 class UpsampleParams(Wire):
     """Parameters of Upsample."""
 
     scale_factor: Annotated[int, Field(ge=2, le=8)]
-    mode: Literal["nearest", "bilinear"] = "nearest"
+    mode: Literal["nearest", "bilinear", "trilinear"] = "nearest"
+    """`bilinear` is for pictures, `trilinear` for volumes."""
 
 
 class LeakyReluParams(Wire):
@@ -152,15 +168,33 @@ class EluParams(Wire):
 class ConcatParams(Wire):
     """Parameters of Concat."""
 
-    dim: Annotated[int, Field(ge=1, le=3)] = 1
+    dim: Annotated[int, Field(ge=1, le=4)] = 1
     """Axis along which values are joined; axis 0 is that of the samples and cannot be named."""
 
 
-class Conv2d(Wire):
-    """Convolution of pictures."""
+class _Spatial(Wire):
+    """A layer for pictures or for volumes."""
 
-    layer: Literal["Conv2d"] = Field(alias="class")
-    params: Conv2dParams
+    layer: str = Field(alias="class")
+
+    @property
+    def dimensions(self) -> int:
+        """How many sides a sample has for it, besides its channels."""
+        return int(self.layer[-2])
+
+
+class Conv(_Spatial):
+    """Convolution of pictures or of volumes."""
+
+    layer: Literal["Conv2d", "Conv3d"] = Field(alias="class")
+    params: ConvParams
+
+
+class ConvTranspose(_Spatial):
+    """Transposed convolution of pictures or of volumes, which makes them larger."""
+
+    layer: Literal["ConvTranspose2d", "ConvTranspose3d"] = Field(alias="class")
+    params: ConvTransposeParams
 
 
 class Linear(Wire):
@@ -184,43 +218,43 @@ class LayerNorm(Wire):
     params: LayerNormParams
 
 
-class InstanceNorm2d(Wire):
+class InstanceNorm(_Spatial):
     """Normalises each channel of one sample."""
 
-    layer: Literal["InstanceNorm2d"] = Field(alias="class")
-    params: InstanceNorm2dParams
+    layer: Literal["InstanceNorm2d", "InstanceNorm3d"] = Field(alias="class")
+    params: InstanceNormParams
 
 
-class BatchNorm2d(Wire):
+class BatchNorm(_Spatial):
     """Normalises over the samples of a batch, so that no private run may have it."""
 
-    layer: Literal["BatchNorm2d"] = Field(alias="class")
-    params: BatchNorm2dParams
+    layer: Literal["BatchNorm2d", "BatchNorm3d"] = Field(alias="class")
+    params: BatchNormParams
 
 
-class MaxPool2d(Wire):
+class MaxPool(_Spatial):
     """The largest number of each window."""
 
-    layer: Literal["MaxPool2d"] = Field(alias="class")
+    layer: Literal["MaxPool2d", "MaxPool3d"] = Field(alias="class")
     params: PoolParams
 
 
-class AvgPool2d(Wire):
+class AvgPool(_Spatial):
     """The mean of each window."""
 
-    layer: Literal["AvgPool2d"] = Field(alias="class")
+    layer: Literal["AvgPool2d", "AvgPool3d"] = Field(alias="class")
     params: PoolParams
 
 
-class AdaptiveAvgPool2d(Wire):
+class AdaptiveAvgPool(_Spatial):
     """Means of windows, as many as asked for."""
 
-    layer: Literal["AdaptiveAvgPool2d"] = Field(alias="class")
+    layer: Literal["AdaptiveAvgPool2d", "AdaptiveAvgPool3d"] = Field(alias="class")
     params: AdaptivePoolParams
 
 
 class Upsample(Wire):
-    """Makes a picture larger."""
+    """Makes a picture or a volume larger."""
 
     layer: Literal["Upsample"] = Field(alias="class")
     params: UpsampleParams
@@ -262,28 +296,21 @@ class Combine(Wire):
 
 
 Plain = Annotated[
-    MaxPool2d
-    | AvgPool2d
-    | AdaptiveAvgPool2d
-    | Upsample
-    | LeakyRelu
-    | Elu
-    | Simple
-    | Concat
-    | Combine,
+    MaxPool | AvgPool | AdaptiveAvgPool | Upsample | LeakyRelu | Elu | Simple | Concat | Combine,
     Field(discriminator="layer"),
 ]
 """A layer without weights, which may stand in a step by itself."""
 Layer = Annotated[
-    Conv2d
+    Conv
+    | ConvTranspose
     | Linear
     | GroupNorm
     | LayerNorm
-    | InstanceNorm2d
-    | BatchNorm2d
-    | MaxPool2d
-    | AvgPool2d
-    | AdaptiveAvgPool2d
+    | InstanceNorm
+    | BatchNorm
+    | MaxPool
+    | AvgPool
+    | AdaptiveAvgPool
     | Upsample
     | LeakyRelu
     | Elu
@@ -292,9 +319,11 @@ Layer = Annotated[
     | Combine,
     Field(discriminator="layer"),
 ]
-WITH_WEIGHTS: Final = (Conv2d, Linear, GroupNorm, LayerNorm, InstanceNorm2d, BatchNorm2d)
+WITH_WEIGHTS: Final = (
+    Conv, ConvTranspose, Linear, GroupNorm, LayerNorm, InstanceNorm, BatchNorm
+)  # fmt: skip
 """Layers that may be used only once: shared weights have no per-sample gradient here."""
-BATCH_COUPLED: Final = (BatchNorm2d,)
+BATCH_COUPLED: Final = (BatchNorm,)
 SEVERAL_INPUTS: Final = (Concat, Combine)
 
 

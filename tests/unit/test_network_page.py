@@ -13,6 +13,7 @@ from policies.wire.graph import GraphModel
 from policies.wire.models import Cnn, UNet3d
 from trainer.models.described import DescribedNetwork
 from trainer.models.factory import build_model
+from trainer.models.graph import OPERATORS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "describe-a-network.md"
 
@@ -38,3 +39,9 @@ def test_the_networks_of_a_few_numbers_on_the_page_run() -> None:
     assert tuple(volumes(torch.zeros(1, 2, 8, 8, 8)).shape) == (1, 1, 8, 8, 8)
     digits = build_model(Cnn.model_validate_json(BY_KIND["cnn"], by_alias=True), base=None)
     assert tuple(digits(torch.zeros(2, 1, 28, 28)).shape) == (2, 10)
+
+
+def test_the_page_lists_the_operators_of_onnx_files() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    (listed,) = re.findall(r"The operators:\n\n((?:`.*\n)+)", page, re.M)
+    assert set(re.findall(r"`(\w+)`", listed)) == OPERATORS

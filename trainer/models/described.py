@@ -6,9 +6,9 @@ Weights are called `_layers.<layer>.<weight>`, and those of a submodule
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,20 +16,21 @@ from torch import Tensor, nn
 from policies.wire.graph import GraphModel, Node
 from policies.wire.layers import (
     WITH_WEIGHTS,
-    AdaptiveAvgPool2d,
-    AvgPool2d,
-    BatchNorm2d,
+    AdaptiveAvgPool,
+    AvgPool,
+    BatchNorm,
     Combine,
     Concat,
-    Conv2d,
+    Conv,
+    ConvTranspose,
     Elu,
     GroupNorm,
-    InstanceNorm2d,
+    InstanceNorm,
     Layer,
     LayerNorm,
     LeakyRelu,
     Linear,
-    MaxPool2d,
+    MaxPool,
     Simple,
     Upsample,
     whole,
@@ -95,20 +96,11 @@ class DescribedNetwork(_Group):
 
 
 def _with_weights(
-    layer: Conv2d | Linear | GroupNorm | LayerNorm | InstanceNorm2d | BatchNorm2d,
+    layer: Conv | ConvTranspose | Linear | GroupNorm | LayerNorm | InstanceNorm | BatchNorm,
 ) -> nn.Module:
     match layer:
-        case Conv2d(params=conv):
-            return nn.Conv2d(
-                whole(conv.in_channels),
-                whole(conv.out_channels),
-                kernel_size=whole(conv.kernel_size),
-                stride=whole(conv.stride),
-                padding=whole(conv.padding),
-                dilation=whole(conv.dilation),
-                groups=whole(conv.groups),
-                bias=conv.bias,
-            )
+        case Conv() | ConvTranspose():
+            return _convolution(layer)
         case Linear(params=linear):
             return nn.Linear(
                 whole(linear.in_features), whole(linear.out_features), bias=linear.bias
@@ -123,10 +115,11 @@ def _with_weights(
         case LayerNorm(params=norm):
             sides = list(map(whole, norm.normalized_shape))
             return nn.LayerNorm(sides, eps=norm.eps, elementwise_affine=norm.elementwise_affine)
-        case InstanceNorm2d(params=own):
-            return nn.InstanceNorm2d(whole(own.num_features), eps=own.eps, affine=own.affine)
-        case BatchNorm2d(params=batch):
-            return nn.BatchNorm2d(
+        case InstanceNorm(params=own):
+            instance = _TORCH[layer.layer]
+            return instance(whole(own.num_features), eps=own.eps, affine=own.affine)
+        case BatchNorm(params=batch):
+            return _TORCH[layer.layer](
                 whole(batch.num_features),
                 eps=batch.eps,
                 momentum=batch.momentum,
@@ -134,18 +127,32 @@ def _with_weights(
             )
 
 
+def _convolution(layer: Conv | ConvTranspose) -> nn.Module:
+    params = layer.params
+    sizes = {
+        "kernel_size": params.kernel_size,
+        "stride": params.stride,
+        "padding": params.padding,
+        "dilation": params.dilation,
+        "groups": params.groups,
+    }
+    if isinstance(layer, ConvTranspose):
+        sizes["output_padding"] = layer.params.output_padding
+    given = {name: whole(size) for name, size in sizes.items()}
+    channels = whole(params.in_channels), whole(params.out_channels)
+    return _TORCH[layer.layer](*channels, bias=params.bias, **given)
+
+
 def _plain(layer: Layer) -> Function:  # noqa: PLR0911 - one case a layer
     match layer:
-        case MaxPool2d(params=pool):
+        case MaxPool(params=pool) | AvgPool(params=pool):
             window, stride = whole(pool.kernel_size), pool.stride or pool.kernel_size
-            return nn.MaxPool2d(window, stride=whole(stride), padding=whole(pool.padding))
-        case AvgPool2d(params=pool):
-            window, stride = whole(pool.kernel_size), pool.stride or pool.kernel_size
-            return nn.AvgPool2d(window, stride=whole(stride), padding=whole(pool.padding))
-        case AdaptiveAvgPool2d(params=adaptive):
-            return nn.AdaptiveAvgPool2d(adaptive.output_size)
+            pooled = _TORCH[layer.layer]
+            return pooled(window, stride=whole(stride), padding=whole(pool.padding))
+        case AdaptiveAvgPool(params=adaptive):
+            return _TORCH[layer.layer](adaptive.output_size)
         case Upsample(params=up):
-            corners = False if up.mode == "bilinear" else None
+            corners = None if up.mode == "nearest" else False
             return nn.Upsample(
                 scale_factor=float(up.scale_factor), mode=up.mode, align_corners=corners
             )
@@ -165,6 +172,22 @@ def _plain(layer: Layer) -> Function:  # noqa: PLR0911 - one case a layer
     raise TypeError(f"{layer.layer} has weights")
 
 
+_TORCH: Final[Mapping[str, Callable[..., nn.Module]]] = {
+    "AdaptiveAvgPool2d": nn.AdaptiveAvgPool2d,
+    "AdaptiveAvgPool3d": nn.AdaptiveAvgPool3d,
+    "AvgPool2d": nn.AvgPool2d,
+    "AvgPool3d": nn.AvgPool3d,
+    "BatchNorm2d": nn.BatchNorm2d,
+    "BatchNorm3d": nn.BatchNorm3d,
+    "Conv2d": nn.Conv2d,
+    "Conv3d": nn.Conv3d,
+    "ConvTranspose2d": nn.ConvTranspose2d,
+    "ConvTranspose3d": nn.ConvTranspose3d,
+    "InstanceNorm2d": nn.InstanceNorm2d,
+    "InstanceNorm3d": nn.InstanceNorm3d,
+    "MaxPool2d": nn.MaxPool2d,
+    "MaxPool3d": nn.MaxPool3d,
+}
 _SIMPLE: dict[str, type[nn.Module]] = {
     "ReLU": nn.ReLU,
     "GELU": nn.GELU,

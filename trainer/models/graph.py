@@ -29,21 +29,27 @@ OPERATORS: Final = frozenset(
         "AveragePool",
         "Concat",
         "Conv",
+        "ConvTranspose",
         "Flatten",
         "Gemm",
         "GlobalAveragePool",
         "GroupNormalization",
         "Identity",
+        "InstanceNormalization",
+        "LeakyRelu",
         "MaxPool",
         "Mul",
         "Relu",
         "Reshape",
+        "Resize",
         "Sigmoid",
         "Tanh",
     }
 )
 FROZEN_KEY: Final = "depa.frozen"
 """Metadata entry: names of the initialisers that are not trained, joined by commas."""
+_BY_SHAPE: Final = ("Reshape", "Resize")
+"""Operators whose initialisers are shapes and scales, which may be shared: none is trained."""
 _ARRAY_TYPES: Final = (np.float32, np.int64)
 
 
@@ -179,7 +185,9 @@ def _node(node: onnx.NodeProto) -> Node:
             f"onnx: operator {node.domain}{node.op_type} is not on the list",
             hint=f"allowed are {', '.join(sorted(OPERATORS))}",
         )
-    if len(node.output) != 1 or not all(node.input):
+    # Whoever resizes leaves out the region, which is for another way of resizing.
+    left_out = [place for place, name in enumerate(node.input) if not name]
+    if len(node.output) != 1 or left_out != ([1] if node.op_type == "Resize" else []):
         raise ModelRefused(f"onnx: {node.op_type} leaves out an input or has several outputs")
     attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
     return Node(node.op_type, tuple(node.input), node.output[0], attributes)
@@ -187,7 +195,8 @@ def _node(node: onnx.NodeProto) -> Node:
 
 def _each_used_once(nodes: tuple[Node, ...], arrays: Mapping[str, NDArray[Any]]) -> None:
     uses = Counter(name for node in nodes for name in node.inputs if name in arrays)
-    shared = sorted(name for name, count in uses.items() if count > 1)
+    trained = {name for node in nodes if node.operator not in _BY_SHAPE for name in node.inputs}
+    shared = sorted(name for name, count in uses.items() if count > 1 and name in trained)
     if shared:
         raise ModelRefused(f"onnx: {shared[:3]} are used twice; shared weights are not allowed")
 

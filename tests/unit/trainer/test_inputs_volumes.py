@@ -7,17 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 from safetensors.numpy import save_file
 
 from policies.agreement import Agreement
 from policies.wire.contract import Contract
 from policies.wire.models import UNet3d
 from policies.wire.pipeline import Pipeline
+from tests.graphs import Maker
 from tests.samples import contract_json, pipeline_json
 from tests.unit.trainer.data.test_whole import RECIPE, cohort
 from trainer.data.errors import DataError
 from trainer.data.prepare import prepare
 from trainer.inputs import Inputs, read_inputs
+from trainer.models.errors import ModelRefused
+from trainer.models.onnx_model import OnnxNetwork
 from trainer.models.unet import UNet
 from trainer.sealed import OctKek, SealedError, seal
 from trainer.work import open_files
@@ -50,10 +54,13 @@ def _json(value: object) -> str:
     return str(value).replace("'", '"')
 
 
-def opened(root: Path, *, units: int = 2, **changes: Any) -> Inputs:
+def opened(root: Path, *, units: int = 2, graph: Maker | None = None, **changes: Any) -> Inputs:
     document = contract_json()
-    document["constraints"]["models"] = ["unet3d"]
+    document["constraints"]["models"] = ["unet3d", "onnx"]
     sources = folders(root)
+    if graph is not None:
+        (sources["base"] / "model.safetensors").unlink()
+        (sources["base"] / "model.onnx").write_bytes(graph.data())
     files = {item["id"]: item for item in (*document["datasets"], *document["baseModels"])}
     keks = {name: OctKek(f"{name}-key", bytes(range(32))) for name in files}
     for name, item in files.items():
@@ -95,6 +102,30 @@ def test_sealed_volumes_are_joined_and_only_ciphertext_of_them_is_on_the_disk(
         data = (tmp_path / "scratch" / name).read_bytes()
         for plain in (b"dataset.json", b"mri-a-p0", b"data_offsets", patient[-600:-500]):
             assert plain not in data
+
+
+def one_convolution(sides: tuple[int, ...]) -> Maker:
+    weight = np.ones((1, 1, 3, 3, 3), dtype=np.float32)
+    return Maker(
+        nodes=[helper.make_node("Conv", ["x", "weight"], ["y"], pads=[1] * 6)],
+        arrays={"weight": weight},
+        sample=(1, *sides),
+        answer=(1, *sides),
+    )
+
+
+def test_an_onnx_file_for_patches_of_volumes_is_opened_with_them(tmp_path: Path) -> None:
+    onnx = {"model": {"kind": "onnx"}, "output": "onnx"}
+    inputs = opened(tmp_path, graph=one_convolution((4, 8, 8)), **onnx)
+    assert isinstance(inputs.model, OnnxNetwork)
+    assert inputs.base is not None
+    assert inputs.base.name == "model.onnx"
+
+
+def test_an_onnx_file_for_other_patches_is_refused_before_a_step(tmp_path: Path) -> None:
+    onnx = {"model": {"kind": "onnx"}, "output": "onnx"}
+    with pytest.raises(ModelRefused, match=r"takes \[1, 4, 8, 16\], the dataset asks for \[1, 4"):
+        opened(tmp_path, graph=one_convolution((4, 8, 16)), **onnx)
 
 
 def test_volumes_of_other_channels_or_classes_than_the_pipelines_are_refused(

@@ -3,11 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from policies.depa.network import graph_of
 from policies.depa.pipeline import is_depa_pipeline
 from policies.errors import DocumentError
-from policies.shapes import graph_parameters
+from policies.shapes import graph_parameters, output_shape
 from policies.wire.graph import GraphModel
+from tests import described
 from tests.depa import document, given, imported, imported_pipeline
 from tests.unit.policies.good import change
 
@@ -285,6 +288,33 @@ def test_a_network_that_couples_a_batch_is_read_and_named() -> None:
     model = imported_pipeline("brats", source).pipeline.train.model
     assert isinstance(model, GraphModel)
     assert "bottleneck.norm1 (BatchNorm2d)" in model.coupled
+
+
+def test_layers_for_volumes_and_transposed_ones_come_over() -> None:
+    sizes = {"in_channels": 2, "out_channels": 2, "kernel_size": [2, 2, 2], "stride": [2, 2, 2]}
+    network: dict[str, Any] = {
+        "layers": {
+            "down": {"class": "nn.Conv3d", "params": sizes},
+            "norm": {"class": "nn.InstanceNorm3d", "params": {"num_features": 2}},
+            "up": {"class": "torch.nn.ConvTranspose3d", "params": {**sizes, "output_padding": 0}},
+        },
+        "input": ["x"],
+        "forward": [
+            {"ops": ["down", "norm", "up"], "input": ["x"], "output": "y"},
+            {"ops": [["F.avg_pool3d", {"kernel_size": [2, 2, 2]}]], "input": ["y"], "output": "p"},
+            {
+                "ops": [["F.interpolate", {"scale_factor": 2.0, "mode": "trilinear"}]],
+                "input": ["p"],
+                "output": "z",
+            },
+        ],
+        "output": ["z"],
+    }
+    model = described.graph(graph_of(network, at=NETWORK))
+    assert output_shape(model, (2, 4, 8, 8)) == (2, 4, 8, 8)
+    network["layers"]["down"]["params"] = {**sizes, "kernel_size": [1, 2, 2]}
+    with pytest.raises(ValidationError, match="kernelSize"):
+        described.graph(graph_of(network, at=NETWORK))
 
 
 def test_a_classifier_of_many_layers_comes_over() -> None:

@@ -10,15 +10,18 @@ import torch
 from policies.accounting import plan_training
 from policies.shapes import graph_parameters, output_shape
 from policies.wire.pipeline import TrainDlConfig
-from tests.described import ByHand, graph, graph_json, layer
-from tests.training import Blobs, train_config
+from tests.described import ByHand, graph, graph_json, layer, volume_graph_json
+from tests.training import Blobs, Volumes, train_config
+from tests.unit.trainer.models.test_networks import loss, norms
 from trainer import predict
 from trainer.loop import train
 from trainer.models.described import DescribedNetwork
 from trainer.models.errors import ModelRefused
 from trainer.models.factory import BaseModel, build_model, read_base_model, write_model
 from trainer.models.weights import write_weights
+from trainer.privacy.engine import UnitBatch
 from trainer.privacy.errors import EngineRefused
+from trainer.privacy.per_sample_engine import PerSampleEngine
 from trainer.privacy.streams import Streams
 
 
@@ -120,14 +123,60 @@ EVERY = [
     (layer("AvgPool2d", kernelSize=2, stride=1)),
     (layer("AdaptiveAvgPool2d", outputSize=3)),
     (layer("Upsample", scaleFactor=3)),
+    (layer("ConvTranspose2d", inChannels=4, outChannels=2, kernelSize=4, stride=2, padding=1)),
     (layer("ELU", alpha=0.5)),
     *(layer(name) for name in ("ReLU", "GELU", "Sigmoid", "Tanh", "Flatten", "Identity")),
     (layer("LeakyReLU")),
 ]
 
 
+OF_VOLUMES = [
+    layer(
+        "Conv3d",
+        inChannels=4,
+        outChannels=2,
+        kernelSize=3,
+        stride=2,
+        padding=2,
+        dilation=2,
+        groups=2,
+    ),
+    layer("ConvTranspose3d", inChannels=4, outChannels=6, kernelSize=3, stride=2, padding=1),
+    layer(
+        "ConvTranspose3d",
+        inChannels=4,
+        outChannels=6,
+        kernelSize=2,
+        stride=3,
+        outputPadding=2,
+        groups=2,
+        bias=False,
+    ),
+    layer("Linear", inFeatures=8, outFeatures=3),
+    layer("GroupNorm", numGroups=2, numChannels=4),
+    layer("LayerNorm", normalizedShape=[4, 6, 7, 8]),
+    layer("InstanceNorm3d", numFeatures=4, affine=True),
+    layer("BatchNorm3d", numFeatures=4),
+    layer("MaxPool3d", kernelSize=3, padding=1),
+    layer("AvgPool3d", kernelSize=2, stride=1),
+    layer("AdaptiveAvgPool3d", outputSize=3),
+    layer("Upsample", scaleFactor=3),
+    layer("Upsample", scaleFactor=2, mode="trilinear"),
+    layer("Flatten"),
+]
+
+
 @pytest.mark.parametrize("one", EVERY, ids=lambda one: one["class"])
 def test_every_layer_has_the_shape_and_the_weights_that_are_foretold(one: dict[str, Any]) -> None:
+    as_foretold(one, (4, 8, 8))
+
+
+@pytest.mark.parametrize("one", OF_VOLUMES, ids=lambda one: one["class"])
+def test_every_layer_for_volumes_has_the_shape_that_is_foretold(one: dict[str, Any]) -> None:
+    as_foretold(one, (4, 6, 7, 8))
+
+
+def as_foretold(one: dict[str, Any], shape: tuple[int, ...]) -> None:
     described = graph(
         {
             "kind": "graph",
@@ -138,8 +187,51 @@ def test_every_layer_has_the_shape_and_the_weights_that_are_foretold(one: dict[s
         }
     )
     network = DescribedNetwork(described)
-    assert tuple(network(torch.randn(2, 4, 8, 8)).shape[1:]) == output_shape(described, (4, 8, 8))
+    assert tuple(network(torch.randn(2, *shape)).shape[1:]) == output_shape(described, shape)
     assert sum(value.numel() for value in network.parameters()) == graph_parameters(described)
+
+
+def test_the_engine_finds_each_volumes_norm_as_the_oracle_does() -> None:
+    model = DescribedNetwork(graph(volume_graph_json()))
+    inputs = torch.randn(3, 2, 4, 8, 8, generator=torch.Generator().manual_seed(7))
+    expected = norms(model, inputs)
+    engine = PerSampleEngine(model, loss=loss, max_grad_norm=1e9)
+    for sample in range(3):
+        alone = UnitBatch(inputs[sample : sample + 1], torch.zeros(1), torch.zeros(1).long(), 1)
+        got = engine.unit_sum(alone).norm()
+        assert float((got - expected[sample]).abs() / expected[sample]) < 1e-4
+    engine.close()
+
+
+def test_a_graph_for_volumes_trains_on_patches_and_its_weights_come_back(tmp_path: Path) -> None:
+    patches = {"kind": "volumes", "patch": [4, 8, 8], "channels": 2, "classes": 1}
+    stage = config(model=volume_graph_json(), dataset=patches)
+    model = build_model(stage.model, base=None)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trained = train(
+        model,
+        Volumes(),
+        stage,
+        agreed=plan_training(stage, units=12),
+        streams=Streams.unsafe_seeded(3),
+        on_step=lambda _: None,
+    )
+    assert trained.steps == 4
+    assert all(not torch.equal(trained.weights[name], before[name]) for name in before)
+    write_model(trained.weights, config=stage, base=None, folder=tmp_path)
+    again = build_model(stage.model, base=read_base_model(tmp_path))
+    image, mask = Volumes().unit(2)
+    found = predict.volume_masks(again, image, threshold=0.5, patch=(4, 8, 8))
+    assert found.shape == mask.shape
+
+
+def test_batch_statistics_of_volumes_are_refused_in_a_private_run() -> None:
+    document = volume_graph_json()
+    document["layers"]["norm"] = layer("BatchNorm3d", numFeatures=4)
+    assert graph(document).coupled == ("norm (BatchNorm3d)",)
+    model = DescribedNetwork(graph(document))
+    with pytest.raises(EngineRefused, match=r"norm \(BatchNorm3d\) mixes the samples of a batch"):
+        PerSampleEngine(model, loss=loss, max_grad_norm=1.0)
 
 
 @pytest.mark.parametrize(
