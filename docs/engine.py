@@ -50,13 +50,15 @@ _RULES = (
     "same shapes when a run begins; the first is the one of seeded runs, which do not measure."
 )
 _WAYS = {
+    "grouped": "one backward convolution in which each sample is a group of channels of its own",
     "one by one": "one backward convolution for each sample",
     "unfolded": "the input under the kernel as columns, one matrix product a sample; as long as "
     f"the columns of a batch take at most {convolution.MAX_COLUMNS:,} numbers",
     "pointwise": "one matrix product a sample, of kernels of one point",
     "outer product": "the product of output gradient and input, summed over positions",
     "scattered": "output gradients added to the rows that were looked up",
-    "per channel": "sums over the positions of a channel, without a normalised copy of the input",
+    "per channel": "sums over the positions of a channel; of group normalisation, those that its "
+    "backward pass makes anyway",
     "per feature": "sums over positions, of the normalised input",
     "ghost": "norms first, from pairs of positions, then one weighted sum for the whole batch; no "
     "sample's gradient is ever held. In fp32, where a layer was called once, each unit has one "

@@ -2,7 +2,7 @@
 
 Protected:
 * The noise cannot be predicted or repeated from a seed. Its tails reach 12 standard deviations.
-* It cannot be run backwards. Each number is made of four 53-bit uniforms (two samples of Box and
+* It cannot be run backwards. Each number is made of four 52-bit uniforms (two samples of Box and
   Muller, added: Holohan and Braghin 2021), so that nobody finds out by trying which sums a result
   could have come from.
 * Which numbers can result says nothing. The sum is put on the multiples of a power of two that
@@ -27,32 +27,48 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from trainer.privacy.csprng import SecureStream
 
 _ADDED: Final = 2
+_BLOCK: Final = 1 << 16
+"""Pairs made at a time, so few that they stay in the cache."""
+_FRACTION: Final = (1 << 52) - 1
+_ONE: Final = 0x3FF << 52
+"""Exponent bits of the numbers from one up to two."""
 _LATTICE_BITS: Final = 36
 """A lattice step is a standard deviation divided by two to the power of at least this."""
 _LARGEST: Final = 2.0**52
 """Lattice points up to here, and their sums with the noise, are exact in 64 bits."""
 
 
-def gaussian(stream: SecureStream, count: int) -> NDArray[np.float64]:
-    """Return `count` independent standard normal numbers."""
+def gaussian(stream: SecureStream, count: int) -> torch.Tensor:
+    """Return `count` independent standard normal numbers, `[count]` float64."""
     half = -(-count // 2)
-    out = torch.zeros((2, half), dtype=torch.float64)
-    for _ in range(_ADDED):
-        radius = _uniform(stream, half).log_().mul_(-2).sqrt_()
-        angle = _uniform(stream, half).mul_(2 * math.pi)
-        # The two numbers of one pair go to different places: added up they would be one sample.
-        out[0].addcmul_(radius, angle.cos())
-        out[1].addcmul_(radius, angle.sin_())
-    return out.mul_(1 / math.sqrt(_ADDED)).flatten()[:count].numpy()
+    out = torch.empty(2, half, dtype=torch.float64)
+    for start in range(0, half, _BLOCK):
+        _add_up(stream, out[:, start : start + _BLOCK])
+    return out.view(-1)[:count]
+
+
+def _add_up(stream: SecureStream, out: torch.Tensor) -> None:
+    """Fill `[2, n]` with the sums of samples of Box and Muller, each a pair of numbers.
+
+    The two numbers of one pair go to different rows: added up they would be one sample.
+    """
+    uniform = _uniform(stream, 2 * _ADDED * out.shape[1]).view(2, _ADDED, -1)
+    # sqrt(-2 log u), over the square root of how many are added.
+    radius = uniform[0].log_().mul_(-2 / _ADDED).sqrt_()
+    angle = uniform[1].mul_(2 * math.pi)
+    torch.sum(angle.cos().mul_(radius), dim=0, out=out[0])
+    torch.sum(angle.sin_().mul_(radius), dim=0, out=out[1])
 
 
 def _uniform(stream: SecureStream, count: int) -> torch.Tensor:
-    return torch.from_numpy(stream.uniform(count))
+    """Return numbers in (0, 1], multiples of 2^-52, made in place of 52 bits of each word."""
+    words = torch.from_numpy(stream.words(count).view(np.int64))
+    between = words.bitwise_and_(_FRACTION).bitwise_or_(_ONE).view(torch.float64)
+    return between.neg_().add_(2)
 
 
 def lattice_step(standard_deviation: float, *, largest: float = 0.0) -> float:
@@ -91,6 +107,6 @@ def add_noise(
     step = lattice_step(standard_deviation, largest=largest)
     # Clamping does not look at the data and brings no two sums further apart.
     points = total.to(torch.float64, copy=True).div_(step).round_().clamp_(-_LARGEST, _LARGEST)
-    noise = torch.from_numpy(gaussian(stream, total.numel())).reshape(total.shape)
+    noise = gaussian(stream, total.numel()).reshape(total.shape)
     points += noise.mul_(standard_deviation / step).round_()
     return points.mul_(step).to(total.dtype)

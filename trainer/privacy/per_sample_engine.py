@@ -129,7 +129,7 @@ class PerSampleEngine:
         }
         apart = {p for m, way in ways.items() if isinstance(way, Ghost) for p in m.parameters()}
         rows = Rows([p for p in self._parameters if p not in apart], samples=len(batch.owner))
-        recording = Recording(rows, ways=ways)
+        recording = Recording(rows, ways=ways, measuring=self._ways is None)
         with (
             self._recorded(recording),
             self._precision.on(batch.inputs.device),
@@ -140,6 +140,7 @@ class PerSampleEngine:
                 f"the loss has shape {tuple(losses.shape)}, expected one value a sample"
             )
         torch.autograd.grad(losses.sum(), recording.anchor)
+        del losses  # And with it every activation.
         if self._ways is None:
             self._ways = quickest(
                 (m, call) for m, call in calls_alike(recording.calls) if m not in self._shared

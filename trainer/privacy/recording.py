@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer.privacy.detour import Detour
 from trainer.privacy.errors import EngineRefused
 from trainer.privacy.layers import fallback
 from trainer.privacy.layers.fallback import WholeCall
+from trainer.privacy.layers.group_norm import Statistics, statistics_of, through
 from trainer.privacy.layers.registry import is_known, strategies
 from trainer.privacy.layers.rule import Call, Dense, Ghost
 from trainer.privacy.root import Root
@@ -48,22 +50,50 @@ class Rows:
         return self._buffer
 
 
+class Given:
+    """What went into one call of a layer, held until the backward pass comes by."""
+
+    def __init__(self, layer: nn.Module, inputs: Tensor) -> None:
+        self._layer = type(layer).__name__
+        self._inputs: Tensor | None = inputs.detach()
+        self._version = inputs._version  # noqa: SLF001 - torch has no other name for it
+
+    def call(self, gradient: Tensor) -> Call:
+        """Return the call with the gradient of what came out, and let go of what went in.
+
+        Raises:
+            EngineRefused: if what went in was changed since.
+        """
+        inputs, self._inputs = self._inputs, None
+        if inputs is None or inputs._version != self._version:  # noqa: SLF001
+            raise EngineRefused(
+                f"the input of a {self._layer} was changed in place after it was used",
+                hint="use operations that return a new tensor",
+            )
+        if inputs.is_floating_point():
+            inputs = inputs.to(gradient.dtype)
+        return Call(inputs, gradient.detach())
+
+
 class Recording:
     """What the hooks of an engine write to.
 
     Args:
         rows: Takes the gradients of layers whose way is dense.
         ways: How to get at each layer's gradients; the first way that a layer has, if not here.
+        measuring: Whether to note the shapes of calls.
         anchor: A scalar that requires a gradient; ask for it to run the backward pass.
     """
 
-    def __init__(self, rows: Rows, *, ways: Mapping[nn.Module, Way]) -> None:
+    def __init__(
+        self, rows: Rows, *, ways: Mapping[nn.Module, Way], measuring: bool = False
+    ) -> None:
         self.rows = rows
         self.anchor = torch.zeros((), requires_grad=True)
         self.ghosts: list[tuple[nn.Module, Ghost, Call]] = []
         self.calls: dict[nn.Module, list[Call]] = {}
-        """Calls of known layers, as tensors of the same shapes without storage."""
-        self._ways = ways
+        """Calls of known layers, as tensors of the same shapes without storage; if measuring."""
+        self._ways, self._measuring = ways, measuring
 
     def called(
         self, layer: nn.Module, arguments: tuple[Any, ...], keywords: Mapping[str, Any], output: Any
@@ -72,11 +102,17 @@ class Recording:
         first: Tensor = output[0] if isinstance(output, tuple) else output
         if not first.requires_grad:
             first = Root.apply(first, self.anchor)  # type: ignore[no-untyped-call]  # torch's own
-        if is_known(layer):
-            inputs: Tensor = arguments[0].detach()
-            version = arguments[0]._version  # noqa: SLF001 - torch has no other name for it
+        if (statistics := statistics_of(layer, first)) is not None:
+            given = Given(layer, arguments[0])
+            first = Detour.apply(  # type: ignore[no-untyped-call]  # torch's own
+                arguments[0],
+                first.detach(),
+                lambda gradient: self._through(layer, given.call(gradient), statistics),
+            )
+        elif is_known(layer):
+            given = Given(layer, arguments[0])
             first.register_hook(  # type: ignore[no-untyped-call]  # torch has no types here
-                lambda gradient: self._passed(layer, inputs, gradient, version=version)
+                lambda gradient: self._passed(layer, given.call(gradient))
             )
         else:
             first.register_hook(  # type: ignore[no-untyped-call]  # torch has no types here
@@ -84,16 +120,15 @@ class Recording:
             )
         return (first, *output[1:]) if isinstance(output, tuple) else first
 
-    def _passed(self, layer: nn.Module, inputs: Tensor, gradient: Tensor, *, version: int) -> None:
-        if inputs._version != version:  # noqa: SLF001
-            raise EngineRefused(
-                f"the input of a {type(layer).__name__} was changed in place after it was used",
-                hint="use operations that return a new tensor",
-            )
-        if inputs.is_floating_point():
-            inputs = inputs.to(gradient.dtype)
-        call = Call(inputs, gradient.detach())
-        self.calls.setdefault(layer, []).append(_shapes(call))
+    def _through(self, layer: nn.Module, call: Call, statistics: Statistics) -> Tensor:
+        found, gradients = through(layer, call, statistics)
+        for parameter, rows in gradients:
+            self._add(parameter, rows)
+        return found
+
+    def _passed(self, layer: nn.Module, call: Call) -> None:
+        if self._measuring:
+            self.calls.setdefault(layer, []).append(_shapes(call))
         way = self._ways.get(layer) or strategies(layer, call)[0]
         if isinstance(way, Ghost):
             self.ghosts.append((layer, way, call))

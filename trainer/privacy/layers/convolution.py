@@ -35,12 +35,11 @@ def is_known(module: nn.Module) -> bool:
 
 def strategies(module: Convolution, call: Call) -> tuple[Dense | Ghost, ...]:
     """Return the ways to get at the gradients, the one that is good everywhere first."""
+    found: list[Dense | Ghost] = [_GROUPED, _ONE_BY_ONE]
     if _is_pointwise(module):
-        found: list[Dense | Ghost] = [_POINTWISE]
+        found = [_POINTWISE]
     elif module.transposed or module.groups > 1:
-        return (_ONE_BY_ONE,)
-    else:
-        found = [_ONE_BY_ONE]
+        return tuple(found)
     positions = math.prod(call.output_gradient.shape[2:])
     columns = len(call.inputs) * call.inputs.shape[1] * math.prod(module.kernel_size) * positions
     if columns <= MAX_COLUMNS:
@@ -59,8 +58,24 @@ def _is_pointwise(module: Convolution) -> bool:
     return ones and still and module.groups == 1 and not module.transposed
 
 
+def _grouped(module: nn.Module, call: Call) -> Gradients:
+    """One backward convolution in which each sample is a group of channels of its own."""
+    layer = cast("Convolution", module)
+    gradient, inputs = call.output_gradient, call.inputs
+    samples, shape = len(gradient), layer.weight.shape
+    rows = _weight_gradient(
+        layer,
+        gradient.reshape(1, -1, *gradient.shape[2:]),
+        inputs.reshape(1, -1, *inputs.shape[2:]),
+        gradient.new_empty(samples * shape[0], *shape[1:]),
+        groups=samples * layer.groups,
+    )
+    yield layer.weight, rows.reshape(samples, *shape)
+    yield from _bias(layer, gradient)
+
+
 def _one_by_one(module: nn.Module, call: Call) -> Gradients:
-    """One backward convolution a sample; what oneDNN is best at."""
+    """One backward convolution a sample, for layers of many channels."""
     layer = cast("Convolution", module)
     gradient, inputs = call.output_gradient, call.inputs
     weight = layer.weight.detach().to(gradient.dtype)
@@ -73,8 +88,14 @@ def _one_by_one(module: nn.Module, call: Call) -> Gradients:
 
 
 def _weight_gradient(
-    layer: Convolution, gradient: Tensor, inputs: Tensor, weight: Tensor
+    layer: Convolution,
+    gradient: Tensor,
+    inputs: Tensor,
+    weight: Tensor,
+    *,
+    groups: int | None = None,
 ) -> Tensor:
+    """Return the gradient of a weight; of `weight` itself only the shape is used."""
     _, found, _ = torch.ops.aten.convolution_backward(
         gradient,
         inputs,
@@ -85,7 +106,7 @@ def _weight_gradient(
         layer.dilation,
         layer.transposed,
         layer.output_padding,
-        layer.groups,
+        groups or layer.groups,
         [False, True, False],
     )
     return cast("Tensor", found)
@@ -149,6 +170,7 @@ def _ghost_sum(module: nn.Module, call: Call, weights: Tensor) -> Gradients:
         yield layer.bias, scaled.flatten(2).sum((0, 2))
 
 
+_GROUPED: Final = Dense("grouped", _grouped)
 _ONE_BY_ONE: Final = Dense("one by one", _one_by_one)
 _UNFOLDED: Final = Dense("unfolded", _unfolded)
 _POINTWISE: Final = Dense("pointwise", _pointwise)

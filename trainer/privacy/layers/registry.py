@@ -8,15 +8,15 @@ from typing import Final
 from torch import nn
 
 from trainer.privacy.errors import EngineRefused
-from trainer.privacy.layers import convolution, linear, normalisation
+from trainer.privacy.layers import convolution, group_norm, linear, normalisation
 from trainer.privacy.layers.rule import Call, Dense, Ghost
 
 _BATCH_NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _NORMS: Final[dict[type[nn.Module], Dense]] = {
-    nn.GroupNorm: normalisation.GROUP_NORM,
+    nn.GroupNorm: group_norm.GROUP_NORM,
     nn.LayerNorm: normalisation.LAYER_NORM,
     nn.PReLU: normalisation.PRELU,
-    **dict.fromkeys(normalisation.INSTANCE_NORMS, normalisation.INSTANCE_NORM),
+    **dict.fromkeys(group_norm.INSTANCE_NORMS, group_norm.INSTANCE_NORM),
 }
 KINDS: Final[tuple[type[nn.Module], ...]] = (nn.Linear, nn.Embedding, *convolution.KINDS, *_NORMS)
 """Kinds of layers with a rule, in the settings that `is_known` accepts."""
@@ -83,7 +83,7 @@ def check_coupling(model: nn.Module) -> None:
                 f"{name or 'model'} ({type(layer).__name__}) mixes the samples of a batch, so that "
                 "one patient changes the gradients of all others"
             )
-        elif isinstance(layer, normalisation.INSTANCE_NORMS) and layer.track_running_stats:
+        elif isinstance(layer, group_norm.INSTANCE_NORMS) and layer.track_running_stats:
             problems.append(
                 f"{name} ({type(layer).__name__}) keeps statistics of the data unnoised"
             )

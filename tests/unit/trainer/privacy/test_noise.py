@@ -9,27 +9,31 @@ from trainer.privacy.csprng import SecureStream, UnsafeSeededStream
 from trainer.privacy.noise import add_noise, gaussian, lattice_step
 
 
+def values(stream: SecureStream, count: int) -> NDArray[np.float64]:
+    return gaussian(stream, count).numpy()
+
+
 def test_noise_is_standard_normal() -> None:
     count = 1_000_000
-    values = gaussian(UnsafeSeededStream(11), count)
-    assert values.mean() == pytest.approx(0, abs=4 / math.sqrt(count))
-    assert values.std() == pytest.approx(1, abs=4 / math.sqrt(2 * count))
-    assert (values**3).mean() == pytest.approx(0, abs=4 * math.sqrt(15 / count))
-    assert (values**4).mean() == pytest.approx(3, abs=4 * math.sqrt(96 / count))
+    found = values(UnsafeSeededStream(11), count)
+    assert found.mean() == pytest.approx(0, abs=4 / math.sqrt(count))
+    assert found.std() == pytest.approx(1, abs=4 / math.sqrt(2 * count))
+    assert (found**3).mean() == pytest.approx(0, abs=4 * math.sqrt(15 / count))
+    assert (found**4).mean() == pytest.approx(3, abs=4 * math.sqrt(96 / count))
 
 
 @pytest.mark.parametrize("edge", [1.0, 2.0, 3.0, 4.0])
 def test_noise_has_the_tails_of_a_normal(edge: float) -> None:
     count = 1_000_000
-    share = (np.abs(gaussian(UnsafeSeededStream(12), count)) > edge).mean()
+    share = (np.abs(values(UnsafeSeededStream(12), count)) > edge).mean()
     exact = math.erfc(edge / math.sqrt(2))
     assert share == pytest.approx(exact, abs=4 * math.sqrt(exact / count))
 
 
 def test_noise_of_neighbours_is_uncorrelated() -> None:
-    values = gaussian(UnsafeSeededStream(13), 400_000)
-    half = len(values) // 2
-    for left, right in ((values[:-1], values[1:]), (values[:half], values[half:])):
+    found = values(UnsafeSeededStream(13), 400_000)
+    half = len(found) // 2
+    for left, right in ((found[:-1], found[1:]), (found[:half], found[half:])):
         assert np.corrcoef(left, right)[0, 1] == pytest.approx(0, abs=0.01)
 
 
@@ -89,15 +93,26 @@ def test_no_number_is_the_sum_of_the_two_halves_of_one_pair() -> None:
     # Radii of 1 at a twelfth of the circle, two to a number: cosines in one half of the places,
     # sines in the other. A pair's cosine and sine added up would give a third number.
     class Fixed(UnsafeSeededStream):
-        calls = 0
+        def words(self, count: int) -> NDArray[np.uint64]:
+            uniforms = np.repeat([math.exp(-0.5), 1 / 12], count // 2)
+            return ((1 - uniforms) * 2.0**52).astype(np.uint64)
 
-        def uniform(self, count: int) -> NDArray[np.float64]:
-            self.calls += 1
-            return np.full(count, math.exp(-0.5) if self.calls % 2 else 1 / 12)
+    assert values(Fixed(16), 6) == pytest.approx([math.sqrt(1.5)] * 3 + [math.sqrt(0.5)] * 3)
 
-    stream = Fixed(16)
-    assert gaussian(stream, 6) == pytest.approx([math.sqrt(1.5)] * 3 + [math.sqrt(0.5)] * 3)
-    assert stream.calls == 4
+
+def test_the_largest_and_smallest_words_give_finite_numbers() -> None:
+    class Fixed(UnsafeSeededStream):
+        def words(self, count: int) -> NDArray[np.uint64]:
+            return np.resize(np.array([0, 2**64 - 1, 2**52 - 1, 2**52], np.uint64), count)
+
+    found = values(Fixed(17), 64)
+    assert np.isfinite(found).all()
+    assert np.abs(found).max() <= math.sqrt(2 * 2 * 52 * math.log(2))
+
+
+def test_blocks_of_numbers_are_each_their_own() -> None:
+    found = values(SecureStream(), 300_001)
+    assert len(np.unique(found)) == len(found)
 
 
 def test_without_noise_the_sum_is_what_it_was() -> None:
