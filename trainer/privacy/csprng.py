@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 _KEY_BYTES: Final = 32
 _CHUNK: Final = 1 << 20
+_ZEROS: Final = memoryview(bytes(_CHUNK))
 _LOG = logging.getLogger(__name__)
 
 
@@ -38,10 +39,9 @@ class SecureStream:
         """Return `count` uniform 64-bit words."""
         out = np.empty(count, dtype="<u8")
         view = memoryview(out).cast("B")  # type: ignore[arg-type]  # numpy 2 stubs miss the protocol
-        zeros = bytes(min(_CHUNK, len(view)))
         for start in range(0, len(view), _CHUNK):
             piece = view[start : start + _CHUNK]
-            self._encryptor.update_into(zeros[: len(piece)], piece)
+            self._encryptor.update_into(_ZEROS[: len(piece)], piece)
         return out
 
     def uniform(self, count: int) -> NDArray[np.float64]:

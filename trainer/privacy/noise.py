@@ -31,8 +31,8 @@ import torch
 from trainer.privacy.csprng import SecureStream
 
 _ADDED: Final = 2
-_BLOCK: Final = 1 << 16
-"""Pairs made at a time, so few that they stay in the cache."""
+_BLOCK: Final = 1 << 17
+"""Numbers made at a time, so few that they stay in the cache."""
 _FRACTION: Final = (1 << 52) - 1
 _ONE: Final = 0x3FF << 52
 """Exponent bits of the numbers from one up to two."""
@@ -43,25 +43,19 @@ _LARGEST: Final = 2.0**52
 
 
 def gaussian(stream: SecureStream, count: int) -> torch.Tensor:
-    """Return `count` independent standard normal numbers, `[count]` float64."""
-    half = -(-count // 2)
-    out = torch.empty(2, half, dtype=torch.float64)
-    for start in range(0, half, _BLOCK):
-        _add_up(stream, out[:, start : start + _BLOCK])
-    return out.view(-1)[:count]
+    """Return `count` independent standard normal numbers, `[count]` float64.
 
-
-def _add_up(stream: SecureStream, out: torch.Tensor) -> None:
-    """Fill `[2, n]` with the sums of samples of Box and Muller, each a pair of numbers.
-
-    The two numbers of one pair go to different rows: added up they would be one sample.
+    The two numbers of a pair go to different halves: added up they would be one sample.
     """
-    uniform = _uniform(stream, 2 * _ADDED * out.shape[1]).view(2, _ADDED, -1)
+    half = -(-count // 2)
+    uniform = _uniform(stream, 2 * _ADDED * half).view(2, _ADDED, half)
     # sqrt(-2 log u), over the square root of how many are added.
     radius = uniform[0].log_().mul_(-2 / _ADDED).sqrt_()
     angle = uniform[1].mul_(2 * math.pi)
+    out = torch.empty(2, half, dtype=torch.float64)
     torch.sum(angle.cos().mul_(radius), dim=0, out=out[0])
     torch.sum(angle.sin_().mul_(radius), dim=0, out=out[1])
+    return out.view(-1)[:count]
 
 
 def _uniform(stream: SecureStream, count: int) -> torch.Tensor:
@@ -105,8 +99,12 @@ def add_noise(
     if not 1e-100 < standard_deviation < math.inf:
         raise ValueError(f"standard deviation: expected at least 0, got {standard_deviation}")
     step = lattice_step(standard_deviation, largest=largest)
-    # Clamping does not look at the data and brings no two sums further apart.
-    points = total.to(torch.float64, copy=True).div_(step).round_().clamp_(-_LARGEST, _LARGEST)
-    noise = gaussian(stream, total.numel()).reshape(total.shape)
-    points += noise.mul_(standard_deviation / step).round_()
-    return points.mul_(step).to(total.dtype)
+    flat = total.reshape(-1)
+    out = torch.empty_like(flat)
+    for source, target in zip(flat.split(_BLOCK), out.split(_BLOCK), strict=True):
+        # Clamping does not look at the data and brings no two sums further apart.
+        points = source.to(torch.float64, copy=True).div_(step).round_()
+        points.clamp_(-_LARGEST, _LARGEST)
+        points += gaussian(stream, len(source)).mul_(standard_deviation / step).round_()
+        target.copy_(points.mul_(step))
+    return out.view_as(total)

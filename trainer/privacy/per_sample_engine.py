@@ -103,10 +103,13 @@ class PerSampleEngine:
             check_apart(self._model, self._loss, batch)
             self._checked = True
         self._model.train()
-        total = torch.zeros(self.size, device=self._parameters[0].device)
         samples = max(1, min(batch.at_once(MAX_SAMPLES), MAX_FLOATS // self.size))
-        for part in batch.parts(samples=samples):
-            total += self._part_sum(part)
+        sums = (self._part_sum(part) for part in batch.parts(samples=samples))
+        total = next(sums, None)
+        if total is None:
+            return torch.zeros(self.size, device=self._parameters[0].device)
+        for another in sums:
+            total += another
         return total
 
     def close(self) -> None:

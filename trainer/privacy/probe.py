@@ -18,6 +18,9 @@ from trainer.privacy.layers.rule import Call, Dense, Ghost
 
 _TOLERANCE: Final = 1e-3
 _ROUNDS: Final = 5
+"""At least so many."""
+_SECONDS: Final = 0.02
+"""More rounds begin within this time: those of small layers are easily disturbed."""
 
 
 @torch.no_grad()
@@ -105,7 +108,9 @@ def _quickest(layer: nn.Module, call: Call, ways: Sequence[Dense | Ghost]) -> De
     for way in ways:
         _take(layer, call, way, weights)
     seconds = [math.inf] * len(ways)
-    for _ in range(_ROUNDS):
+    began, rounds = time.perf_counter(), 0
+    while rounds < _ROUNDS or time.perf_counter() - began < _SECONDS:
+        rounds += 1
         for index, way in enumerate(ways):
             seconds[index] = min(seconds[index], _timed(layer, call, way, weights))
     return ways[seconds.index(min(seconds))]
