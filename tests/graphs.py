@@ -85,6 +85,43 @@ def network() -> Maker:
     )
 
 
+def depas_cnn() -> Maker:
+    """Return the network of DEPA's MNIST scenario as its exporter writes it: operator set 11."""
+    rng = np.random.default_rng(8)
+
+    def array(*shape: int) -> Any:
+        return (rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+
+    node, half = helper.make_node, {"kernel_shape": [2, 2], "strides": [2, 2]}
+    return Maker(
+        nodes=[
+            node("Conv", ["x", "conv1.weight", "conv1.bias"], ["a"], kernel_shape=[3, 3]),
+            node("Relu", ["a"], ["b"]),
+            node("MaxPool", ["b"], ["c"], **half),
+            node("Conv", ["c", "conv2.weight", "conv2.bias"], ["d"], kernel_shape=[3, 3]),
+            node("Relu", ["d"], ["e"]),
+            node("MaxPool", ["e"], ["f"], **half),
+            node("Flatten", ["f"], ["g"]),
+            node("Gemm", ["g", "fc1.weight", "fc1.bias"], ["h"], transB=1),
+            node("Relu", ["h"], ["i"]),
+            node("Gemm", ["i", "fc2.weight", "fc2.bias"], ["y"], transB=1),
+        ],
+        arrays={
+            "conv1.weight": array(32, 1, 3, 3),
+            "conv1.bias": np.zeros(32, dtype=np.float32),
+            "conv2.weight": array(64, 32, 3, 3),
+            "conv2.bias": np.zeros(64, dtype=np.float32),
+            "fc1.weight": array(128, 1600),
+            "fc1.bias": np.zeros(128, dtype=np.float32),
+            "fc2.weight": array(10, 128),
+            "fc2.bias": np.zeros(10, dtype=np.float32),
+        },
+        opset=11,
+        side=28,
+        classes=10,
+    )
+
+
 def volume_network(sides: tuple[int, ...] = (4, 8, 12)) -> Maker:
     """Return a U-Net of two levels with two ways up, `[n, 2, *sides]` to `[n, 1, *sides]`."""
     rng = np.random.default_rng(6)

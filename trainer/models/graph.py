@@ -22,7 +22,7 @@ from trainer.models.errors import ModelRefused
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_NODES: Final = 512
-OPSETS: Final = range(13, 26)
+OPSETS: Final = range(11, 26)
 OPERATORS: Final = frozenset(
     {
         "Add",

@@ -118,7 +118,8 @@ def other_domain(maker: Maker) -> None:
     [
         (with_operator("Erf"), "Erf is not on the list"),
         (with_operator("Dropout"), "Dropout is not on the list"),
-        (with_opset(12), "opset 12"),
+        (with_opset(10), "opset 10"),
+        (with_opset(12), "GroupNormalization"),
         (with_opset(18), "GroupNormalization is deprecated"),
         (with_opset(30), "opset"),
         (with_array("conv.bias", np.full(4, np.nan, dtype=np.float32)), "not finite"),
