@@ -101,7 +101,7 @@ def add_noise(
     step = lattice_step(standard_deviation, largest=largest)
     flat = total.reshape(-1)
     out = torch.empty_like(flat)
-    for source, target in zip(flat.split(_BLOCK), out.split(_BLOCK), strict=True):
+    for source, target in zip(torch.split(flat, _BLOCK), torch.split(out, _BLOCK), strict=True):
         # Clamping does not look at the data and brings no two sums further apart.
         points = source.to(torch.float64, copy=True).div_(step).round_()
         points.clamp_(-_LARGEST, _LARGEST)
