@@ -154,7 +154,7 @@ def main() -> None:
         figures |= figures_of(task, timings)
     figures["norm_error_max"] = exactness.largest_error(args.architectures)
     figures["preprocess_over_serial"] = preparing.over_serial_apart(args.volumes)
-    figures["unseal_load_over_tink"] = unsealing.over_tink(args.megabytes)
+    figures |= unsealing.over_tink(args.megabytes)
     if args.json:
         print(json.dumps({name: float(f"{value:.4g}") for name, value in figures.items()}))
 

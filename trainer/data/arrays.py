@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save_file
+from safetensors.numpy import save_file
 
 from trainer.data.errors import DataError
 from trainer.data.files import Files, Folder
 from trainer.data.manifest import MANIFEST, ArraysManifest, read_manifest
 from trainer.data.patients import MAX_FILE_BYTES
+from trainer.data.tensors import read_tensors
 
 _FILE = "arrays.safetensors"
 _WHITE = np.float32(255)
@@ -38,10 +38,7 @@ class ArrayDataset:
         if present != {_FILE, MANIFEST}:
             odd = ", ".join(sorted(present ^ {_FILE, MANIFEST})[:5])
             raise DataError(f"{files.name}: files differ from the manifest: {odd}")
-        try:
-            tensors = load(files.read(_FILE, limit=MAX_FILE_BYTES))
-        except SafetensorError as error:
-            raise DataError(f"{files.name}: {error}") from None
+        tensors = read_tensors(files.name, files.read(_FILE, limit=MAX_FILE_BYTES))
         if set(tensors) != {"image", "label"}:
             got = ", ".join(sorted(tensors))
             raise DataError(f"{files.name}: expected image and label, got {got}")

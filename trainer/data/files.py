@@ -20,8 +20,8 @@ class Files(Protocol):
         """Return the names of all files."""
         ...
 
-    def read(self, name: str, *, limit: int) -> bytes:
-        """Return the content of one file.
+    def read(self, name: str, *, limit: int) -> bytes | memoryview:
+        """Return the content of one file; the caller MUST not change it.
 
         Raises:
             DepaError: when it is not there, longer than `limit`, or damaged.

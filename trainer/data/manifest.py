@@ -125,7 +125,7 @@ def read_manifest(source: Path | Files) -> AnyManifest:
     files = Folder(source) if isinstance(source, Path) else source
     if MANIFEST not in files.names():
         raise DataError(f"{files.name}: {MANIFEST} is missing", hint="prepare the data set first")
-    data = files.read(MANIFEST, limit=MAX_MANIFEST_BYTES)
+    data = bytes(files.read(MANIFEST, limit=MAX_MANIFEST_BYTES))
     value = load_json(data, kind="data set", limit=MAX_MANIFEST_BYTES)
     layout = value.get("layout") if isinstance(value, dict) else None
     return _LAYOUTS.get(str(layout), Manifest).from_json(value)

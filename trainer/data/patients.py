@@ -7,12 +7,11 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load
 
 from trainer.data.errors import DataError
 from trainer.data.files import Files
 from trainer.data.manifest import MANIFEST
+from trainer.data.tensors import read_tensors
 
 Scan: TypeAlias = tuple[NDArray[np.float16], NDArray[np.uint8]]
 Shape: TypeAlias = tuple[int, ...]
@@ -87,10 +86,7 @@ class PatientFiles(Generic[EntryT]):
     def _read(self, entry: EntryT) -> Scan:
         name = f"{self._files.name}/{entry.patient}"
         data = self._files.read(f"{entry.patient}.safetensors", limit=MAX_FILE_BYTES)
-        try:
-            tensors = load(data)
-        except SafetensorError as error:
-            raise DataError(f"{name}: {error}") from None
+        tensors = read_tensors(name, data)
         if set(tensors) != {"image", "mask"}:
             raise DataError(f"{name}: expected image and mask, got {', '.join(sorted(tensors))}")
         image, mask = tensors["image"], tensors["mask"]
@@ -102,6 +98,16 @@ class PatientFiles(Generic[EntryT]):
             if array.shape != expected or array.dtype != dtype:
                 got = f"{array.shape} {array.dtype}"
                 raise DataError(f"{name}: {part} is {got}, expected {expected} {np.dtype(dtype)}")
-        if not np.isfinite(image).all() or mask.max() > 1:
+        if not _is_finite(image) or mask.max() > 1:
             raise DataError(f"{name}: image is not finite or mask is not 0 or 1")
         return image, mask
+
+
+def _is_finite(image: NDArray[np.float16]) -> bool:
+    """Return whether no number is an infinity or none at all, by its bits.
+
+    Those have the largest exponent, so that as whole numbers they are the largest ones: of the
+    positive numbers when they are read with a sign, of the negative ones without.
+    """
+    infinity, negative = 0x7C00, 0xFC00
+    return bool(image.view(np.int16).max() < infinity and image.view(np.uint16).max() < negative)

@@ -11,6 +11,7 @@ from trainer.data.errors import DataError
 from trainer.data.files import Files, Folder
 from trainer.data.manifest import Manifest, PatientEntry, read_manifest
 from trainer.data.patients import KEEP_BYTES, PatientFiles, Shape
+from trainer.data.widen import widened
 
 
 class SliceDataset:
@@ -48,7 +49,7 @@ class SliceDataset:
     def unit(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return one patient's slices [k, C, H, W] and masks [k, 1, H, W]."""
         image, mask = self._files.scan(index)
-        return image.astype(np.float32), mask.astype(np.float32)
+        return widened(image), widened(mask)
 
     def _shapes(self, entry: PatientEntry) -> tuple[Shape, Shape]:
         size = self.manifest.size

@@ -11,6 +11,7 @@ from trainer.data.errors import DataError
 from trainer.data.files import Files, Folder
 from trainer.data.manifest import VolumeEntry, VolumesManifest, read_manifest
 from trainer.data.patients import KEEP_BYTES, PatientFiles, Shape
+from trainer.data.widen import widened
 
 
 class VolumeDataset:
@@ -53,7 +54,7 @@ class VolumeDataset:
     def unit(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return one patient's volume [1, C, D, H, W] and mask [1, 1, D, H, W]."""
         image, mask = self._files.scan(index)
-        return image[None].astype(np.float32), mask[None].astype(np.float32)
+        return widened(image[None]), widened(mask[None])
 
     def _shapes(self, entry: VolumeEntry) -> tuple[Shape, Shape]:
         return (self.manifest.channels, *entry.shape), (1, *entry.shape)

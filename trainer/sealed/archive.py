@@ -12,7 +12,6 @@ import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import RawIOBase
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
@@ -35,6 +34,14 @@ class Limits:
 
     files: int = 200_000
     total_bytes: int = 64 * 1024**3
+
+
+class Source(Protocol):
+    """What is read from front to back."""
+
+    def read(self, size: int, /) -> bytes | None:
+        """Return up to `size` bytes, none at the end."""
+        ...
 
 
 def write_archive(source: Path, out: BinaryIO) -> None:
@@ -87,43 +94,39 @@ class Member:
     size: int
 
 
-def index_archive(stream: RawIOBase, *, limits: Limits) -> dict[str, Member]:
+class PassedStream(Source, Protocol):
+    """What an archive is indexed in, read from its first byte."""
+
+    @property
+    def position(self) -> int:
+        """How many bytes were read."""
+        ...
+
+    def skip(self, size: int) -> int:
+        """Pass over up to `size` bytes; return how many, 0 at the end."""
+        ...
+
+
+def index_archive(stream: PassedStream, *, limits: Limits) -> dict[str, Member]:
     """Read an archive from its first byte to its end, and return where each file lies.
 
     Raises:
         SealedError: for anything but a bounded archive of regular files with nothing after it.
     """
-    counted = _Counted(stream)
     members: dict[str, Member] = {}
-    for name, size in _walk(counted, limits=limits):
+    for name, size in _walk(stream, limits=limits):
         if name in members:
             raise _refused("each name once", repr(name))
-        members[name] = Member(counted.position, size)
-        for start in range(0, size, _COPY_BYTES):
-            _read(counted, min(_COPY_BYTES, size - start))
+        members[name] = Member(stream.position, size)
+        left = size
+        while left > 0:
+            if not (passed := stream.skip(left)):
+                raise _refused("more of the archive", "its end")
+            left -= passed
     return members
 
 
-class _Source(Protocol):
-    """What an archive is read from."""
-
-    def read(self, size: int, /) -> bytes | None: ...
-
-
-class _Counted:
-    """Knows how far a stream was read."""
-
-    def __init__(self, stream: RawIOBase) -> None:
-        self._stream = stream
-        self.position = 0
-
-    def read(self, size: int, /) -> bytes:
-        data = self._stream.read(size) or b""
-        self.position += len(data)
-        return data
-
-
-def _walk(stream: _Source, *, limits: Limits) -> Iterator[tuple[str, int]]:
+def _walk(stream: Source, *, limits: Limits) -> Iterator[tuple[str, int]]:
     """Yield name and size of each file; the caller MUST read the file before it goes on."""
     left = limits.total_bytes
     files = 0
@@ -154,7 +157,7 @@ def _refused(expected: str, got: str) -> SealedError:
     return SealedError(SealReason.ARCHIVE, expected=expected, got=got)
 
 
-def _read(stream: _Source, size: int) -> bytes:
+def _read(stream: Source, size: int) -> bytes:
     parts = []
     while size > 0:
         part = stream.read(size)
@@ -172,7 +175,7 @@ def _number(field: bytes, *, base: int = 8) -> int:
     return int(text, base)
 
 
-def _read_entry(stream: _Source) -> tuple[str, int, bytes] | None:
+def _read_entry(stream: Source) -> tuple[str, int, bytes] | None:
     """Read one ustar header; None at the end of the archive."""
     block = _read(stream, _BLOCK)
     if not any(block):
@@ -197,7 +200,7 @@ def _text(data: bytes) -> str:
         raise _refused("a name in UTF-8", repr(data[:80])) from None
 
 
-def _read_pax(stream: _Source, size: int) -> dict[str, str]:
+def _read_pax(stream: Source, size: int) -> dict[str, str]:
     """Read an extended header: lines of `<length> <key>=<value>` (POSIX.1-2001, pax)."""
     if not 0 < size <= _MAX_PAX_BYTES:
         raise _refused(f"an extended header of at most {_MAX_PAX_BYTES} bytes", f"{size}")
@@ -232,7 +235,7 @@ def _check_name(name: str) -> None:
         raise _refused("a plain relative path", repr(name[:200]))
 
 
-def _write_file(stream: _Source, into: Path, name: str, size: int) -> None:
+def _write_file(stream: Source, into: Path, name: str, size: int) -> None:
     path = PurePosixPath(name)
     target = into.joinpath(*path.parts)
     try:
@@ -249,12 +252,12 @@ def _write_file(stream: _Source, into: Path, name: str, size: int) -> None:
             left -= len(part)
 
 
-def _skip_padding(stream: _Source, size: int) -> None:
+def _skip_padding(stream: Source, size: int) -> None:
     if any(_read(stream, -size % _BLOCK)):
         raise _refused("zeros after a file", "other bytes")
 
 
-def _expect_padding(stream: _Source) -> None:
+def _expect_padding(stream: Source) -> None:
     """Read to the end of the stream, which also authenticates its last segment."""
     seen = 0
     while part := stream.read(_COPY_BYTES):

@@ -14,7 +14,6 @@ import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
@@ -22,7 +21,7 @@ import tink
 
 from policies.errors import DocumentError
 from policies.wire.base import Document
-from trainer.sealed.archive import Limits, extract_archive, write_archive
+from trainer.sealed.archive import Limits, Source, extract_archive, write_archive
 from trainer.sealed.errors import SealedError, SealReason
 from trainer.sealed.keys import DataKey
 
@@ -215,7 +214,7 @@ def _blame(error: Exception, reader: HashingReader, expected_digest: str) -> Exc
 
 
 def read_header(
-    reader: RawIOBase, *, magic: bytes, header_type: type[HeaderT]
+    reader: Source, *, magic: bytes, header_type: type[HeaderT]
 ) -> tuple[bytes, HeaderT]:
     """Read what stands before the ciphertext: its bytes, and what they say.
 
@@ -239,7 +238,7 @@ def read_header(
     return data, header
 
 
-def _exactly(reader: RawIOBase, size: int) -> bytes:
+def _exactly(reader: Source, size: int) -> bytes:
     data = b""
     while len(data) < size:
         part = reader.read(size - len(data))

@@ -1,13 +1,13 @@
 """A sealed file that is opened a piece at a time: what is in clear is in memory, never all of it.
 
 The copy is ciphertext, so that it may lie on any disk. Everything is proven before the first file
-is handed out, and proven again when it is read.
+is handed out. What is then read from the copy must be what was proven.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,9 +16,9 @@ from trainer.sealed.archive import Limits, Member, index_archive
 from trainer.sealed.container import NAMED, HeaderT, read_header
 from trainer.sealed.errors import SealedError, SealReason
 from trainer.sealed.keys import DataKey
+from trainer.sealed.plain import PlainStream
 from trainer.sealed.segments import Segments
-
-_COPY_BYTES = 1024**2
+from trainer.sealed.source import HashedSource
 
 
 class HeldFiles:
@@ -40,8 +40,8 @@ class HeldFiles:
         """Return the names of all files."""
         return frozenset(self._members)
 
-    def read(self, name: str, *, limit: int) -> bytes:
-        """Return the content of one file.
+    def read(self, name: str, *, limit: int) -> memoryview:
+        """Return the content of one file; the caller MUST not change it.
 
         Raises:
             SealedError: when there is none of this name, it is longer than `limit`, or the sealed
@@ -68,9 +68,14 @@ def hold_sealed(
 ) -> HeldFiles:
     """Copy a sealed file to `into`, prove it, and return its files.
 
-    1. The file is copied as it is.
-    2. The header is read; `unlock` refuses it or unwraps its data key.
-    3. Every segment is authenticated, the archive read to its end, and the digest compared.
+    In one pass, in which every byte is copied as it is and hashed by a second thread:
+
+    1. The header is read; `unlock` refuses it or unwraps its data key.
+    2. Every segment is authenticated, and the archive read to its end.
+    3. The digest of everything is compared.
+
+    What was read from the stream is what is proven; the copy need not be the same. It is believed
+    only segment by segment, as far as each is the one that was proven.
 
     A file that is not the contract's is reported as that, not by what its damage happened to break
     first, unless its header says of what other file it is.
@@ -80,41 +85,22 @@ def hold_sealed(
     """
     if into.exists():
         raise SealedError(SealReason.FORMAT, expected="a new file", got=f"{into} exists")
+    copy = into.open("xb")
+    proven = partial(_proven, copy=into, expected_digest=expected_digest, limits=limits)
     try:
-        _copy(stream, into, limit=limits.total_bytes + limits.total_bytes // 100 + 2**26)
-        try:
-            with into.open("rb", buffering=0) as file:
-                header_bytes, header = read_header(file, magic=magic, header_type=header_type)
-            key = unlock(header)
-            return _proven(
-                into, magic, header_bytes, key, expected_digest=expected_digest, limits=limits
-            )
-        except SealedError as error:
-            if error.reason not in NAMED:
-                _compare_digest(into, expected_digest)
-            raise
+        with copy, HashedSource(stream, limit=_most(limits), copy=copy) as source:
+            into.chmod(0o600)
+            try:
+                header_bytes, header = read_header(source, magic=magic, header_type=header_type)
+                key = unlock(header)
+                return proven(source, header_bytes, key)
+            except SealedError as error:
+                if error.reason not in NAMED:
+                    source.compare_digest(expected_digest)
+                raise
     except BaseException:
         into.unlink(missing_ok=True)
         raise
-
-
-def _copy(stream: BinaryIO, into: Path, *, limit: int) -> None:
-    left = limit
-    with into.open("xb") as copy:
-        into.chmod(0o600)
-        while part := stream.read(_COPY_BYTES):
-            left -= len(part)
-            if left < 0:
-                raise SealedError(SealReason.LIMIT, expected="a smaller file", got="a larger one")
-            copy.write(part)
-
-
-def _compare_digest(path: Path, expected: str) -> None:
-    with path.open("rb") as file:
-        found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
-        hint = "the file was changed after it was sealed, or it is another file"
-        raise SealedError(SealReason.DIGEST, expected=expected, got=found, hint=hint) from None
 
 
 def reopen_sealed(
@@ -131,23 +117,33 @@ def reopen_sealed(
     Raises:
         SealedError: when it is not the file of that digest.
     """
-    with path.open("rb", buffering=0) as file:
-        header, _ = read_header(file, magic=magic, header_type=header_type)
-    return _proven(path, magic, header, key, expected_digest=expected_digest, limits=limits)
+    with path.open("rb") as file, HashedSource(file, limit=_most(limits)) as source:
+        header, _ = read_header(source, magic=magic, header_type=header_type)
+        return _proven(
+            source,
+            header,
+            key,
+            copy=path,
+            expected_digest=expected_digest,
+            limits=limits,
+        )
+
+
+def _most(limits: Limits) -> int:
+    """Return how large a sealed file may be: its plaintext, tags and headers."""
+    return limits.total_bytes + limits.total_bytes // 100 + 2**26
 
 
 def _proven(
-    path: Path,
-    magic: bytes,
+    source: HashedSource,
     header: bytes,
     key: DataKey,
     *,
+    copy: Path,
     expected_digest: str,
     limits: Limits,
 ) -> HeldFiles:
-    before = magic + len(header).to_bytes(4, "big") + header
-    segments = Segments(path, before=before, key=key, associated=header)
-    members = index_archive(segments.stream(), limits=limits)
-    # The copy may have been exchanged since it was written: what counts is what was read now.
-    segments.compare_digest(expected_digest)
-    return HeldFiles(path.stem, segments, members, key)
+    plain = PlainStream(source, key=key, associated=header)
+    members = index_archive(plain, limits=limits)
+    source.compare_digest(expected_digest)
+    return HeldFiles(copy.stem, plain.segments(copy), members, key)

@@ -11,11 +11,10 @@ the prefix, its number and whether it is the last, so that none can be moved, le
 
 from __future__ import annotations
 
-import hashlib
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import BinaryIO
 
+import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -23,133 +22,120 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from trainer.sealed.errors import SealedError, SealReason
 from trainer.sealed.keys import DataKey
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from trainer.sealed.seen import SeenSegments
 
 SEGMENT_BYTES = 1024**2
-_SALT, _PREFIX, _TAG = 32, 7, 16
-_HEADER = 1 + _SALT + _PREFIX
+TAG_BYTES = 16
+_SALT, _PREFIX = 32, 7
+HEADER_BYTES = 1 + _SALT + _PREFIX
+
+
+class SegmentCipher:
+    """Decrypts the segments of one ciphertext."""
+
+    def __init__(self, header: bytes, *, key: DataKey, associated: bytes) -> None:
+        """Derive the key.
+
+        Raises:
+            SealedError: when this is no header of a ciphertext.
+        """
+        if len(header) != HEADER_BYTES:
+            raise damaged("a file that is cut off")
+        if header[0] != HEADER_BYTES:
+            raise damaged("another header of the ciphertext")
+        salt, self._prefix = header[1 : 1 + _SALT], header[1 + _SALT :]
+        self._cipher = AESGCM(HKDF(SHA256(), 32, salt=salt, info=associated).derive(key.secret))
+
+    def decrypt_into(self, plain: memoryview, data: bytes, *, number: int, last: bool) -> None:
+        """Decrypt a segment into a buffer of just its size.
+
+        Raises:
+            SealedError: when it does not authenticate; the buffer MUST then be thrown away.
+        """
+        nonce = self._prefix + number.to_bytes(4, "big") + bytes([last])
+        try:
+            self._cipher.decrypt_into(nonce, data, None, plain)
+        except InvalidTag:
+            raise damaged("a segment that does not authenticate") from None
 
 
 class Segments:
-    """The plaintext of one ciphertext; one segment of it is in memory at a time.
+    """The plaintext of one ciphertext that was proven.
 
-    What was seen once must be seen again: the digest of every segment is kept, so that nobody can
+    One segment of it is in memory at a time. What is read must be what was seen: nobody can
     exchange the file behind a reader's back, not even who knows its key.
     """
 
-    def __init__(self, path: Path, *, before: bytes, key: DataKey, associated: bytes) -> None:
-        """Open the ciphertext that stands in a file after the bytes `before`.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        start: int,
+        size: int,
+        cipher: SegmentCipher,
+        seen: SeenSegments,
+    ) -> None:
+        """Raise nothing yet.
 
-        Raises:
-            SealedError: when it is too short for a ciphertext.
+        Args:
+            path: A copy of the sealed file.
+            start: Where the ciphertext starts in it.
+            size: Bytes of the plaintext.
+            cipher: Opens its segments.
+            seen: Every segment, as it was proven.
         """
-        self._path, self._start = path, len(before)
-        self._size = path.stat().st_size - len(before)
-        if self._size < _HEADER + _TAG:
-            raise _damaged("a file that is cut off")
-        with path.open("rb") as file:
-            file.seek(len(before))
-            header = file.read(_HEADER)
-        if len(header) != _HEADER or header[0] != _HEADER:
-            raise _damaged("another header of the ciphertext")
-        salt, self._prefix = header[1 : 1 + _SALT], header[1 + _SALT :]
-        derived = HKDF(SHA256(), 32, salt=salt, info=associated).derive(key.secret)
-        self._cipher = AESGCM(derived)
-        self._count = -(-self._size // SEGMENT_BYTES)
-        # A last segment of a tag alone holds nothing, but is there.
-        if self._size - (self._count - 1) * SEGMENT_BYTES < _TAG:
-            raise _damaged("a file that is cut off")
-        self._whole = hashlib.sha256(before + header)
-        self._digests: list[bytes] = []
-        """Of the segments that were seen, which are the first ones."""
-        self._cached: tuple[int, bytes] = (-1, b"")
+        self._path, self._start, self._size = path, start, size
+        self._cipher, self._seen = cipher, seen
+        self._cached = (-1, _room(0))
 
-    @property
-    def size(self) -> int:
-        """Bytes of the plaintext."""
-        return self._size - _HEADER - self._count * _TAG
-
-    def read(self, offset: int, length: int) -> bytes:
+    def read(self, offset: int, length: int) -> memoryview:
         """Return `length` bytes of the plaintext from `offset`, fewer at its end.
 
         Raises:
-            SealedError: when a segment does not authenticate, or is not the one that was seen.
+            SealedError: when a segment is not the one that was seen.
         """
-        parts = []
-        end = min(offset + length, self.size)
-        while offset < end:
-            number, at = self._place(offset)
-            part = self._segment(number)[at : at + end - offset]
-            parts.append(part)
-            offset += len(part)
-        return b"".join(parts)
-
-    def stream(self) -> PlainStream:
-        """Return the whole plaintext as a stream, for reading it once from front to back."""
-        return PlainStream(self)
-
-    def compare_digest(self, expected: str) -> None:
-        """Compare the digest of everything before and in the ciphertext, as it was seen.
-
-        Raises:
-            SealedError: when it is another one, or not all was read yet.
-        """
-        found = "sha256:" + self._whole.hexdigest()
-        if len(self._digests) != self._count or found != expected:
-            raise SealedError(SealReason.DIGEST, expected=expected, got=found)
-
-    def _place(self, offset: int) -> tuple[int, int]:
-        """Return which segment holds a byte of the plaintext, and where in it."""
-        number, at = divmod(offset + _HEADER, SEGMENT_BYTES - _TAG)
-        return (number, at) if number else (0, offset)
-
-    def _segment(self, number: int) -> bytes:
-        if self._cached[0] == number:
-            return self._cached[1]
-        first = _HEADER if number == 0 else 0
+        end = min(offset + length, self._size)
+        whole = _room(max(0, end - offset))
         with self._path.open("rb") as file:
-            file.seek(self._start + number * SEGMENT_BYTES + first)
-            data = file.read(SEGMENT_BYTES - first)
-        digest = hashlib.sha256(data).digest()
-        if number < len(self._digests) and self._digests[number] != digest:
-            raise _damaged("another segment than was there before")
-        if number > len(self._digests):
-            raise ValueError("a file is read from front to back before it is read from any place")
-        last = number == self._count - 1
-        nonce = self._prefix + number.to_bytes(4, "big") + bytes([last])
-        try:
-            plain = self._cipher.decrypt(nonce, data, None)
-        except InvalidTag:
-            raise _damaged("a segment that does not authenticate") from None
-        if number == len(self._digests):
-            self._digests.append(digest)
-            self._whole.update(data)
-        self._cached = (number, plain)
-        return plain
+            left = whole
+            while left:
+                done = self._read_part(file, left, offset)
+                left, offset = left[done:], offset + done
+        return whole
+
+    def _read_part(self, file: BinaryIO, into: memoryview, offset: int) -> int:
+        """Fill a buffer up to the end of a segment at most, and return how many bytes that was."""
+        number, at = divmod(offset + HEADER_BYTES, SEGMENT_BYTES - TAG_BYTES)
+        first = 0 if number else HEADER_BYTES
+        start = offset - at + first
+        size = min(SEGMENT_BYTES - TAG_BYTES - first, self._size - start)
+        begin, stop = offset - start, min(size, offset - start + len(into))
+        part = into[: stop - begin]
+        if len(part) == size:
+            self._decrypt(file, part, number)
+        else:
+            if self._cached[0] != number:
+                plain = _room(size)
+                self._decrypt(file, plain, number)
+                self._cached = (number, plain)
+            part[:] = self._cached[1][begin:stop]
+        return len(part)
+
+    def _decrypt(self, file: BinaryIO, plain: memoryview, number: int) -> None:
+        file.seek(self._start + (number * SEGMENT_BYTES if number else HEADER_BYTES))
+        data = file.read(len(plain) + TAG_BYTES)
+        if not self._seen.holds(number, data):
+            raise damaged("another segment than was there before")
+        last = number == len(self._seen) - 1
+        self._cipher.decrypt_into(plain, data, number=number, last=last)
 
 
-class PlainStream(io.RawIOBase):
-    """A plaintext from front to back."""
-
-    def __init__(self, segments: Segments) -> None:
-        self._segments = segments
-        self.position = 0
-
-    def readable(self) -> bool:
-        """Say that this is a source."""
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        """Read what fits, up to the end of a segment."""
-        view = memoryview(buffer).cast("B")
-        data = self._segments.read(self.position, min(len(view), SEGMENT_BYTES))
-        view[: len(data)] = data
-        self.position += len(data)
-        return len(data)
-
-
-def _damaged(got: str) -> SealedError:
+def damaged(got: str) -> SealedError:
+    """Return the refusal of a ciphertext."""
     expected = "ciphertext and header as they were sealed"
     return SealedError(SealReason.AUTHENTICATION, expected=expected, got=got)
+
+
+def _room(size: int) -> memoryview:
+    """Return memory that nobody has set to zero, since all of it is written to."""
+    return np.empty(size, np.uint8).data

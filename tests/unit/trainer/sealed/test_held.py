@@ -29,14 +29,14 @@ def sealed(source: Path, out: Path) -> bytes:
     return out.read_bytes()
 
 
-def held(data: bytes, into: Path, **how: Any) -> HeldFiles:
+def held(data: bytes, into: Path, *, stream: io.BytesIO | None = None, **how: Any) -> HeldFiles:
     wanted: dict[str, Any] = {
         "kek": KEK,
         "expected_digest": "sha256:" + hashlib.sha256(data).hexdigest(),
         "dataset": "brats-a",
         "version": "1",
     }
-    return hold(io.BytesIO(data), into=into, **{**wanted, **how})
+    return hold(stream or io.BytesIO(data), into=into, **{**wanted, **how})
 
 
 def test_every_file_is_what_was_sealed_in_any_order(
