@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from policies.dossier import Dossier, Recorded, RecordRefused
 from policies.facts import contract_facts, training_facts
 from policies.facts.draft import unspent
+from policies.formats import check_formats
 from policies.parameters import most_parameters
 from policies.releases import Policies
 from policies.wire.contract import Contract, SealedFile
@@ -78,6 +79,7 @@ def verify_agreement(dossier: Dossier, *, run: str, policies: Policies, now: int
     if any(item.document.run == run and item.document.allowed for item in dossier.releases):
         raise RecordRefused(f"keys were released for {run} before; a run happens once")
     # (5)
+    check_formats(pipeline, dossier.contract)
     facts = training_facts(
         contract_facts(
             dossier.contract,

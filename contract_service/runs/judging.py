@@ -9,6 +9,7 @@ from typing import Self
 from policies.charges import planned_charges
 from policies.decide import Policy
 from policies.facts import BudgetAfter, ContractFacts, TrainingFacts, training_facts
+from policies.formats import check_formats
 from policies.parameters import most_parameters
 from policies.wire.contract import Contract
 from policies.wire.decision import Decision
@@ -33,6 +34,7 @@ class Question:
             DocumentError: if pipeline and contract do not fit together.
             BudgetError: if no noise is enough for what the pipeline wants.
         """
+        check_formats(pipeline, contract)
         return cls(
             contract,
             pipeline,

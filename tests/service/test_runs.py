@@ -93,6 +93,17 @@ def test_a_batch_larger_than_the_data_is_refused_by_field(world: World) -> None:
     assert [p.pointer for p in error.value.problem.problems] == ["/pipeline/1/config/batchSize"]
 
 
+def test_data_of_another_kind_than_the_contracts_are_refused_by_field(world: World) -> None:
+    agreed = world.executed()
+    volumes = {"kind": "volumes", "patch": [8, 32, 32], "channels": 1, "classes": 1}
+    network = {"kind": "unet3d", "inChannels": 1, "outChannels": 1}
+    with pytest.raises(RefusedError) as error:
+        world.client().submit(pipeline(agreed, dataset=volumes, model=network))
+    (problem,) = error.value.problem.problems
+    assert problem.pointer == "/pipeline/1/config/dataset/kind"
+    assert not world.client().runs().runs
+
+
 def test_a_denied_run_gets_no_capability(world: World) -> None:
     agreed = world.executed()
     with pytest.raises(RefusedError):

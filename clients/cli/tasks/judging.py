@@ -22,6 +22,7 @@ from policies import accounting
 from policies.charges import planned_charges
 from policies.decide import Policy
 from policies.facts import BudgetAfter, training_facts
+from policies.formats import check_formats
 from policies.parameters import most_parameters
 from policies.wire.contract import Contract
 from policies.wire.decision import Decision
@@ -128,6 +129,7 @@ def judge(
         DocumentError: when pipeline and contract do not fit together.
         BudgetError: when no noise is enough for what the pipeline wants.
     """
+    check_formats(pipeline, contract)
     charges = planned_charges(contract, pipeline)
     facts = training_facts(
         agreement_facts(contract, now=now),
