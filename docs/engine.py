@@ -103,8 +103,8 @@ _MEMORY = (
     f"are at most {MAX_FLOATS:,} numbers ({MAX_FLOATS * 4 // 1024**2} MB); a unit is never cut, so "
     "that `samplesPerUnit` times the number of parameters is what a part holds at least. Layers "
     "that go by ghost norms hold no gradients of samples. Batches of any size cost time, not "
-    "memory. Where the memory is not enough for one part, take fewer samples a unit, fewer "
-    "channels or smaller pictures."
+    "memory: gradients accumulate over the parts, without a setting. Where the memory is not "
+    "enough for one part, take fewer samples a unit, fewer channels or smaller pictures."
 )
 _EXACT = (
     "Tests compare every rule, way and random network of them with `torch.func`: norms agree to "

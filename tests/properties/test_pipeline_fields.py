@@ -1,4 +1,4 @@
-"""Every field of a pipeline, made wrong, is refused by its name, before any data is opened."""
+"""Every field of a pipeline or a contract that is wrong is refused by its name, before any data."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from policies.errors import DocumentError
+from policies.wire.base import Document
+from policies.wire.contract import Contract
 from policies.wire.pipeline import Pipeline
 from tests.described import graph_json, volume_graph_json
-from tests.samples import pipeline_json
-from tests.tables import tables_pipeline
+from tests.samples import contract_json, pipeline_json, privacy_json
+from tests.tables import tables_contract, tables_pipeline
 
 CONTRACT = "sha256:" + "0" * 64
 CONFIG = 4
@@ -85,6 +87,23 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+def lending() -> dict[str, Any]:
+    """Return a contract that lends metrics, and says all that can be said of trust."""
+    document = contract_json()
+    grant = {"metrics": ["dice_score"], "epsilon": 0.5}
+    document["constraints"] |= {
+        "metricsOnPrivateData": "noised",
+        "privacy": [
+            {**privacy_json(name), "privateMetrics": grant, "minNoiseMultiplier": 0.5}
+            for name in ("mri-a", "mri-b")
+        ],
+    }
+    return document
+
+
+DOCUMENTS |= {"contract": lending(), "contract about tables": tables_contract()}
+
+
 def places(value: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """Yield where every field of a document is."""
     if at:
@@ -97,9 +116,14 @@ def places(value: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | i
             yield (*at, key)
 
 
-def problems(document: dict[str, Any]) -> list[str]:
+def parsed(document: dict[str, Any]) -> Document:
+    kind = Pipeline if "pipeline" in document else Contract
+    return kind.parse(json.dumps(document).encode())
+
+
+def problems(document: dict[str, Any], *, kind: type[Document]) -> list[str]:
     with pytest.raises(DocumentError) as refused:
-        Pipeline.parse(json.dumps(document).encode())
+        kind.parse(json.dumps(document).encode())
     return [problem.pointer for problem in refused.value.problems]
 
 
@@ -124,22 +148,24 @@ def names(pointers: list[str], at: tuple[str | int, ...]) -> bool:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_documents_are_right_before_they_are_made_wrong(name: str) -> None:
-    assert Pipeline.parse(json.dumps(DOCUMENTS[name]).encode())
+    assert parsed(DOCUMENTS[name])
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_field_of_another_kind_is_refused_by_its_name(name: str) -> None:
+    kind = type(parsed(DOCUMENTS[name]))
     for at in places(DOCUMENTS[name]):
         for wrong in WRONG:
             bent = copy.deepcopy(DOCUMENTS[name])
             holder(bent, at[:-1])[at[-1]] = wrong
-            assert names(problems(bent), at), (at, wrong)
+            assert names(problems(bent, kind=kind), at), (at, wrong)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_field_that_nobody_knows_is_refused_by_its_name(name: str) -> None:
+    kind = type(parsed(DOCUMENTS[name]))
     for at in ((), *places(DOCUMENTS[name])):
         if isinstance(holder(DOCUMENTS[name], at), dict):
             bent = copy.deepcopy(DOCUMENTS[name])
             holder(bent, at)["surprise"] = {"command": "id"}
-            assert names(problems(bent), (*at, "surprise")), at
+            assert names(problems(bent, kind=kind), (*at, "surprise")), at
