@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from tests.unit.trainer.sealed.test_held import BIG, held, sealed
 from trainer.sealed import HeldFiles, SealedError, SealReason
 from trainer.sealed import source as source_module
-from trainer.sealed.dataset import MAGIC
+from trainer.sealed.dataset import MAGIC, reopen
 
 NAME = "more/p1.safetensors"
 SEGMENT = 1024**2
@@ -56,6 +56,25 @@ def test_a_segment_exchanged_by_who_knows_the_key_is_refused(
         held(forged, room / "b", expected_digest="sha256:" + hashlib.sha256(data).hexdigest())
     assert another.value.reason is SealReason.DIGEST
     assert len(held(forged, room / "c").read(NAME, limit=BIG)) == 1_280_000
+
+
+def test_a_copy_exchanged_before_it_is_opened_again_is_refused(
+    folder: Path, tmp_path: Path, room: Path
+) -> None:
+    copy, data = room / "a.sealed", sealed(folder, tmp_path / "x")
+    files, digest = held(data, copy), "sha256:" + hashlib.sha256(data).hexdigest()
+    again = reopen(copy, key=files.key, expected_digest=digest)
+    assert again.read(NAME, limit=BIG) == files.read(NAME, limit=BIG)
+    for other, reason in (
+        (resealed(data, files), SealReason.DIGEST),
+        (data + b"\0", SealReason.AUTHENTICATION),
+        (data[:-1], SealReason.AUTHENTICATION),
+    ):
+        copy.write_bytes(other)
+        with pytest.raises(SealedError) as refused:
+            reopen(copy, key=files.key, expected_digest=digest)
+        assert refused.value.reason is reason
+    assert threads() == []
 
 
 @pytest.mark.parametrize("size", [0, 100, SEGMENT + 100])
