@@ -75,8 +75,9 @@ def _noisy(model: nn.Module, total: Callable[[Tensor, Tensor], Tensor]) -> Step:
     stream = SecureStream()
 
     def step(inputs: Tensor, targets: Tensor) -> None:
-        summed = total(inputs, targets)
+        summed = total(inputs, targets).cpu()
         noisy = add_noise(summed, standard_deviation=NOISE * NORM, stream=stream) / len(inputs)
+        noisy = noisy.to(inputs.device)
         for parameter, piece in zip(
             parameters, noisy.split([p.numel() for p in parameters]), strict=True
         ):
