@@ -9,6 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from onnx import helper
 from PIL import Image
 from torch import nn
 
@@ -19,6 +20,7 @@ from clients.cli.tasks.overlay import draw_overlay
 from clients.cli.tasks.predicting import predict_scans
 from policies.errors import DocumentError
 from policies.wire.pipeline import Pipeline
+from tests.graphs import Maker
 from tests.training import train_config, train_json
 from trainer.data.errors import DataError
 from trainer.data.intensity import Window
@@ -26,7 +28,7 @@ from trainer.data.manifest import MANIFEST, Manifest, PatientEntry
 from trainer.data.preprocess import Recipe
 from trainer.data.whole import VolumeRecipe
 from trainer.models.errors import ModelRefused
-from trainer.models.factory import build_model, write_model
+from trainer.models.factory import ONNX_FILE, BaseModel, build_model, write_model
 
 DIGEST = "sha256:" + "0" * 64
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 20], [0, 0, 2.5, -9], [0, 0, 0, 1]])
@@ -37,6 +39,34 @@ VOLUMES = {
     "model": {"kind": "unet3d", "inChannels": 1, "outChannels": 1, "levels": 2, "channels": 4},
     "baseWeights": None,
 }
+
+
+BRIGHT = {"class": "Conv3d", "params": {"inChannels": 1, "outChannels": 1, "kernelSize": 1}}
+GRAPH = {
+    **VOLUMES,
+    "model": {
+        "kind": "graph",
+        "layers": {"head": BRIGHT},
+        "inputs": ["x"],
+        "forward": [{"ops": ["head"], "inputs": ["x"], "output": "y"}],
+        "output": "y",
+    },
+}
+ONNX = {**VOLUMES, "model": {"kind": "onnx"}, "baseWeights": "base", "output": "onnx"}
+
+
+def one_convolution() -> BaseModel:
+    """Return an ONNX file for patches that finds something everywhere."""
+    maker = Maker(
+        nodes=[helper.make_node("Conv", ["x", "weight", "bias"], ["y"])],
+        arrays={
+            "weight": np.zeros((1, 1, 1, 1, 1), dtype=np.float32),
+            "bias": np.full(1, 5.0, dtype=np.float32),
+        },
+        sample=(1, 4, 8, 8),
+        answer=(1, 4, 8, 8),
+    )
+    return BaseModel(ONNX_FILE, maker.data())
 
 
 def head() -> np.ndarray:
@@ -56,9 +86,11 @@ def fetched(folder: Path, *, recipe: Recipe | VolumeRecipe | None, **stage: Any)
     model = folder / "model"
     model.mkdir()
     config = train_config(**stage)
-    network = build_model(config.model, base=None)
-    bright(network)
-    write_model(network.state_dict(), config=config, base=None, folder=model)
+    base = one_convolution() if config.output == "onnx" else None
+    network = build_model(config.model, base=base)
+    if base is None:
+        bright(network)
+    write_model(network.state_dict(), config=config, base=base, folder=model)
     pipeline = Pipeline.from_json(
         {
             "version": "1.0",
@@ -83,9 +115,10 @@ def fetched(folder: Path, *, recipe: Recipe | VolumeRecipe | None, **stage: Any)
 
 def bright(network: nn.Module) -> None:
     """Make a network that finds something everywhere."""
-    head = network.get_submodule("head")
-    for name, value in head.named_parameters():
-        value.data.fill_(0.0 if name == "weight" else 5.0)
+    for name, value in network.named_parameters():
+        part, _, field = name.rpartition(".")
+        if part.endswith("head"):
+            value.data.fill_(0.0 if field == "weight" else 5.0)
 
 
 def predict(model: Path, *scans: Path, out: Path, **options: Any) -> Answer:
@@ -95,8 +128,13 @@ def predict(model: Path, *scans: Path, out: Path, **options: Any) -> Answer:
 
 @pytest.mark.parametrize(
     ("recipe", "stage"),
-    [(Recipe(size=(16, 16)), SLICES), (VolumeRecipe(spacing=(2.5, 2.0, 2.0)), VOLUMES)],
-    ids=["slices", "volumes"],
+    [
+        (Recipe(size=(16, 16)), SLICES),
+        (VolumeRecipe(spacing=(2.5, 2.0, 2.0)), VOLUMES),
+        (VolumeRecipe(spacing=(2.5, 2.0, 2.0)), GRAPH),
+        (VolumeRecipe(spacing=(2.5, 2.0, 2.0)), ONNX),
+    ],
+    ids=["slices", "volumes", "a graph for volumes", "an ONNX file for volumes"],
 )
 def test_masks_lie_on_the_voxels_of_the_scan(
     recipe: Recipe | VolumeRecipe, stage: dict[str, Any], tmp_path: Path
