@@ -24,7 +24,7 @@ from trainer.data.units import UnitDataset
 from trainer.metrics.class_sums import ClassMetric, ClassSums
 from trainer.metrics.mask_sums import MaskMetric, MaskSums
 from trainer.metrics.noisy import NoisySum, deviations, noisy_sum
-from trainer.predict import logits, patients
+from trainer.predict import PatientFound, logits, patients
 from trainer.privacy.csprng import SecureStream
 
 Numbers = NDArray[np.float64]
@@ -118,9 +118,12 @@ def _sum(
 def _of_masks(
     model: nn.Module, units: UnitDataset, sums: MaskSums, config: TrainDlConfig
 ) -> Iterator[Numbers]:
+    def part(patient: PatientFound) -> Numbers:
+        return sums.part(found=patient.found, probability=patient.probability, truth=patient.truth)
+
+    # Not a loop, which would hold a volume while the next one is looked at.
     patch = patch_of(config.dataset)
-    for patient in patients(model, units, threshold=config.threshold, patch=patch):
-        yield sums.part(found=patient.found, probability=patient.probability, truth=patient.truth)
+    return map(part, patients(model, units, threshold=config.threshold, patch=patch))
 
 
 def _of_classes(model: nn.Module, units: UnitDataset, sums: ClassSums) -> Iterator[Numbers]:

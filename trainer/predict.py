@@ -47,7 +47,8 @@ def volume_masks(
 def probability(model: nn.Module, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the probabilities that the outputs of a network mean."""
     wide = outputs.astype(np.float64)
-    return wide if _gives_probabilities(model) else np.asarray(expit(wide))
+    # In place: of a volume these are many numbers.
+    return wide if _gives_probabilities(model) else np.asarray(expit(wide, out=wide))
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,20 @@ def patients(
 ) -> Iterator[PatientFound]:
     """Yield what is found of every patient; with a patch, window by window."""
     for index in range(len(units)):
-        inputs, truth = units.unit(index)
-        outputs = logits(model, inputs) if patch is None else _windowed(model, inputs, patch)
-        yield PatientFound(
-            found=_masks(model, outputs, threshold),
-            probability=probability(model, outputs),
-            truth=np.asarray(truth) > 0,
-        )
+        # What a patient's numbers were made from is not kept while they are looked at.
+        yield _patient(model, units, index, threshold=threshold, patch=patch)
+
+
+def _patient(
+    model: nn.Module, units: UnitDataset, index: int, *, threshold: float, patch: Shape | None
+) -> PatientFound:
+    inputs, truth = units.unit(index)
+    outputs = logits(model, inputs) if patch is None else _windowed(model, inputs, patch)
+    return PatientFound(
+        found=_masks(model, outputs, threshold),
+        probability=probability(model, outputs),
+        truth=np.asarray(truth) > 0,
+    )
 
 
 def cases(model: nn.Module, units: UnitDataset, *, threshold: float) -> Iterator[Case]:
@@ -109,6 +117,8 @@ def classes(model: nn.Module, units: UnitDataset) -> tuple[Classes, Classes]:
 
 
 def _windowed(model: nn.Module, inputs: NDArray[np.float32], patch: Shape) -> NDArray[np.float32]:
+    if len(inputs) == 1:
+        return windowed(model, inputs[0], patch=patch)[None]
     return np.stack([windowed(model, volume, patch=patch) for volume in inputs])
 
 

@@ -74,7 +74,8 @@ def windowed(
     if total is None:
         raise ValueError("a volume without a voxel has no windows")
     inside = tuple(slice(0, side) for side in sides)
-    return (total / weights)[(slice(None), *inside)]
+    total /= weights
+    return total[(slice(None), *inside)]
 
 
 def _starts(sides: Shape, patch: Shape, overlap: float) -> list[list[int]]:
