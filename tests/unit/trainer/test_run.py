@@ -20,8 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from clients.api.errors import NetworkError
 from ledger.did import did_jwk_for
 from ledger.identity import Identity
+from policies import accounting
+from policies.agreement import Agreement
 from policies.wire.run import Progress, RunReport
-from tests.room import Lent
+from tests.room import Lent, keks, plan_of
 from tests.simulator import room_keys
 from trainer import run as runner
 from trainer.faults import TrainingFailed
@@ -127,6 +129,55 @@ def test_an_error_after_keys_is_reported_by_its_word_alone(
     assert b"Erika" not in report.canonical()
     assert "Erika" not in f"{caught.value} {caught.value.hint}"
     assert caught.value.__suppress_context__
+
+
+def played(lent: Lent, monkeypatch: pytest.MonkeyPatch, **train: Any) -> Agreement:
+    """Let the room have this agreement and its keys; what it trains in is a real process."""
+    agreement = lent.agreement(**train)
+    monkeypatch.setattr(runner.gate, "verify", lambda *_, **__: agreement)
+    monkeypatch.setattr(runner, "_keks", lambda *_, **__: keks(agreement))
+    lent.scratch.mkdir(mode=0o700)
+    return agreement
+
+
+def test_a_run_of_which_one_providers_data_cannot_be_used_is_reported_and_costs_nothing(
+    service: Service,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    lent = Lent(tmp_path / "lent")
+    for path in lent.plain("mri-b").glob("*.safetensors"):
+        path.write_bytes(b"no tensors")
+    agreement = played(lent, monkeypatch)
+    with pytest.raises(RunFailed, match="the run failed: data-refused"):
+        runner.run(room(lent.scratch), {})
+    (report,) = service.reports
+    assert (report.state, report.reason) == ("failed", "data-refused")
+    assert (report.spent, report.model, report.model_url) == (None, None, None)
+    assert report.datasets == tuple(item.digest for item in agreement.files)
+    told = capfd.readouterr()
+    phases = [json.loads(line)["phase"] for line in told.out.splitlines()]
+    assert phases == ["verifying", "attesting", "unsealing", "reporting"]
+    assert told.err == ""
+
+
+def test_a_run_whose_weights_become_no_numbers_is_reported_with_what_it_spent(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explosive = {"name": "SGD", "params": {"lr": 100.0, "weightDecay": 1.0}}
+    lent = Lent(tmp_path / "lent")
+    agreement = played(lent, monkeypatch, optimizer=explosive, steps=60)
+    with pytest.raises(RunFailed, match="the run failed: not-finite") as caught:
+        runner.run(room(lent.scratch), {})
+    assert caught.value.hint == "use a smaller learning rate"
+    (report,) = service.reports
+    assert (report.state, report.reason, report.model) == ("failed", "not-finite", None)
+    assert report.spent is not None
+    assert 1 < report.spent.steps < 60
+    plan = plan_of(agreement)
+    assert plan is not None
+    assert 0 < report.spent.micro_epsilon < accounting.micro_epsilon(plan.cost)
 
 
 def test_an_error_whose_message_is_public_is_told_and_reported(
