@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -51,23 +51,28 @@ def counts_of(owner: torch.Tensor, *, units: int) -> torch.Tensor:
     return torch.bincount(owner, minlength=units)
 
 
-def row_norms(rows: torch.Tensor) -> torch.Tensor:
+def row_norms(*blocks: torch.Tensor) -> torch.Tensor:
     """Return the Euclidean norm of each row of float32 numbers, `[rows]`.
 
     Summing a million squares in float32 loses up to 1e-5 of a norm, which a unit would count for on
     top of the bound: a few are summed in float32, and these sums in float64.
+
+    Args:
+        blocks: `[rows, numbers]`; rows of the same number are parts of one.
     """
-    blocks = rows.shape[1] // _BLOCK
-    inside = rows[:, : blocks * _BLOCK].reshape(len(rows), blocks, _BLOCK)
-    parts = torch.cat(
-        [
-            torch.linalg.vector_norm(inside, dim=2),
-            torch.linalg.vector_norm(rows[:, blocks * _BLOCK :], dim=1, keepdim=True),
-        ],
-        dim=1,
-    )
+    parts = torch.cat([part for block in blocks for part in _norms_inside(block)], dim=1)
     norms: torch.Tensor = torch.linalg.vector_norm(parts.double(), dim=1)
-    return norms.to(rows.dtype)
+    return norms.to(parts.dtype)
+
+
+def _norms_inside(rows: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield the norms of short pieces, and of what is left over, `[rows, pieces]` each."""
+    pieces, rest = divmod(rows.shape[1], _BLOCK)
+    if pieces:
+        inside = rows[:, : pieces * _BLOCK].reshape(len(rows), pieces, _BLOCK)
+        yield torch.linalg.vector_norm(inside, dim=2)
+    if rest:
+        yield torch.linalg.vector_norm(rows[:, pieces * _BLOCK :], dim=1, keepdim=True)
 
 
 def scales(norms: torch.Tensor, *, max_norm: float, clipping: Clipping) -> torch.Tensor:

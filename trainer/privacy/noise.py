@@ -31,7 +31,7 @@ import torch
 from trainer.privacy.csprng import SecureStream
 
 _ADDED: Final = 2
-_BLOCK: Final = 1 << 17
+_BLOCK: Final = 1 << 19
 """Numbers made at a time, so few that they stay in the cache."""
 _FRACTION: Final = (1 << 52) - 1
 _ONE: Final = 0x3FF << 52

@@ -2,14 +2,14 @@
 
 The forward pass records what went into each layer. The backward pass computes gradients of
 activations only; where it passes a layer, that layer's gradient for each sample is computed from
-the two and written into one flat buffer, which is clipped and summed as it stands. Where the norms
-alone are cheaper (`Ghost`), the layer waits until they are known and computes one weighted sum.
-Which way is cheaper is measured once for each layer, on random numbers of the same shapes.
+the two, to be clipped and summed as it stands. Where the norms alone are cheaper (`Ghost`), the
+layer waits until they are known and computes one weighted sum. Which way is cheaper is measured
+once for each layer, on random numbers of the same shapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -131,7 +131,7 @@ class PerSampleEngine:
             if one_each or not isinstance(way, Ghost)
         }
         apart = {p for m, way in ways.items() if isinstance(way, Ghost) for p in m.parameters()}
-        rows = Rows([p for p in self._parameters if p not in apart], samples=len(batch.owner))
+        rows = Rows(p for p in self._parameters if p not in apart)
         recording = Recording(rows, ways=ways, measuring=self._ways is None)
         with (
             self._recorded(recording),
@@ -164,24 +164,24 @@ class PerSampleEngine:
 
     def _clipped(self, recording: Recording, batch: UnitBatch) -> Tensor:
         """Clip and sum what was recorded, `[size]`."""
-        means = unit_means(recording.rows.finished(), owner=batch.owner, units=batch.units)
-        columns = recording.rows.columns
+        means = {
+            p: unit_means(rows, owner=batch.owner, units=batch.units)
+            for p, rows in recording.rows.finished(samples=len(batch.owner)).items()
+        }
         per_layer = self._clipping is Clipping.PER_LAYER
-        dense = _by_layer(self._layers, columns) if per_layer else [slice(0, means.shape[1])]
-        norms = [row_norms(means[:, part]) for part in dense]
+        parts = _by_layer(self._layers, means) if per_layer else [list(means)] if means else []
+        norms = [row_norms(*(means[p] for p in part)) for part in parts]
         norms += [_ghost_norms(ghost) for ghost in recording.ghosts]
         table = torch.stack(norms, dim=1)
         if not per_layer:
             table = torch.linalg.vector_norm(table, dim=1, keepdim=True)
         scale = scales(table, max_norm=self._max_norm, clipping=self._clipping)
         lost = ~torch.isfinite(table).all(dim=1)
-        means = without(means, units=lost)
         scale = scale.expand(-1, len(norms))
-        total = means.new_empty(means.shape[1])
-        for index, part in enumerate(dense):
-            total[part] = scale[:, index] @ means[:, part]
-        sums = {p: total[part] for p, part in columns.items()}
-        for index, (layer, way, call) in enumerate(recording.ghosts, start=len(dense)):
+        sums: dict[Tensor, Tensor] = {}
+        for index, part in enumerate(parts):
+            sums |= {p: scale[:, index] @ without(means[p], units=lost) for p in part}
+        for index, (layer, way, call) in enumerate(recording.ghosts, start=len(parts)):
             sums.update(way.weighted_sum(layer, call.without(lost), scale[:, index]))
         return torch.cat([sums[p].reshape(-1) for p in self._parameters])
 
@@ -191,14 +191,14 @@ def _ghost_norms(ghost: tuple[nn.Module, Ghost, Call]) -> Tensor:
     return way.squared_norms(layer, call).clamp(min=0).sqrt()
 
 
-def _by_layer(layers: Mapping[str, nn.Module], columns: Mapping[Tensor, slice]) -> list[slice]:
-    """Return the columns of each layer, in the order of the layers."""
-    found, seen = [], set()
+def _by_layer(layers: Mapping[str, nn.Module], wanted: Container[Tensor]) -> list[list[Tensor]]:
+    """Return those of the parameters that each layer has, in the order of the layers."""
+    found, seen = list[list[Tensor]](), set[Tensor]()
     for layer in layers.values():
-        mine = [columns[p] for p in layer.parameters() if p in columns and p not in seen]
-        seen |= set(layer.parameters())
+        mine: list[Tensor] = [p for p in layer.parameters() if p in wanted and p not in seen]
+        seen.update(mine)
         if mine:
-            found.append(slice(mine[0].start, mine[-1].stop))
+            found.append(mine)
     return found
 
 

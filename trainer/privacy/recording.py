@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -21,33 +21,25 @@ Way = Dense | Ghost
 
 
 class Rows:
-    """Per-sample gradients of parameters, `[samples, columns]`, in one buffer."""
+    """Gradients of parameters by sample, each `[samples, numbers]` as its layer's rule made it."""
 
-    def __init__(self, parameters: Sequence[Tensor], *, samples: int) -> None:
-        self.columns: dict[Tensor, slice] = {}
-        start = 0
-        for parameter in parameters:
-            self.columns[parameter] = slice(start, start + parameter.numel())
-            start += parameter.numel()
-        device = parameters[0].device if parameters else None
-        self._buffer = torch.empty(samples, start, device=device)
-        self._written: set[Tensor] = set()
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self._found: dict[Tensor, Tensor | None] = dict.fromkeys(parameters)
 
     def add(self, parameter: Tensor, rows: Tensor) -> None:
-        """Add a call's gradients; a parameter that is used twice has the sum of both."""
-        target = self._buffer[:, self.columns[parameter]].view(rows.shape)
-        if parameter in self._written:
-            target += rows
-        else:
-            target.copy_(rows)
-            self._written.add(parameter)
+        """Add a call's gradients, if they are asked for; of two calls there is the sum."""
+        if parameter not in self._found:
+            return
+        rows = rows.reshape(len(rows), -1).float()
+        before = self._found[parameter]
+        self._found[parameter] = rows if before is None else before + rows
 
-    def finished(self) -> Tensor:
-        """Return the buffer; what no call has reached is zero."""
-        for parameter, columns in self.columns.items():
-            if parameter not in self._written:
-                self._buffer[:, columns] = 0.0
-        return self._buffer
+    def finished(self, *, samples: int) -> dict[Tensor, Tensor]:
+        """Return the gradients of all parameters; of what no call has reached they are zero."""
+        return {
+            parameter: parameter.new_zeros(samples, parameter.numel()) if rows is None else rows
+            for parameter, rows in self._found.items()
+        }
 
 
 class Given:
@@ -123,7 +115,7 @@ class Recording:
     def _through(self, layer: nn.Module, call: Call, statistics: Statistics) -> Tensor:
         found, gradients = through(layer, call, statistics)
         for parameter, rows in gradients:
-            self._add(parameter, rows)
+            self.rows.add(parameter, rows)
         return found
 
     def _passed(self, layer: nn.Module, call: Call) -> None:
@@ -134,7 +126,7 @@ class Recording:
             self.ghosts.append((layer, way, call))
             return
         for parameter, rows in way.gradients(layer, call):
-            self._add(parameter, rows)
+            self.rows.add(parameter, rows)
 
     def _passed_whole(
         self,
@@ -145,10 +137,6 @@ class Recording:
     ) -> None:
         call = WholeCall(arguments, keywords, gradient.detach())
         for parameter, rows in fallback.gradients(layer, call):
-            self._add(parameter, rows)
-
-    def _add(self, parameter: Tensor, rows: Tensor) -> None:
-        if parameter in self.rows.columns:
             self.rows.add(parameter, rows)
 
 
