@@ -251,7 +251,7 @@ def draw(originals: Images, sheets: dict[str, Images], png: Path) -> None:
 
     rows = {"original": originals, **sheets}
     figure = Figure(figsize=(len(originals) * 0.8 + 1, len(rows) * 0.85), layout="constrained")
-    axes = figure.subplots(len(rows), len(originals))
+    axes = figure.subplots(len(rows), len(originals), squeeze=False)
     for line, (name, images) in enumerate(rows.items()):
         for column, image in enumerate(images):
             axes[line, column].imshow(image, cmap="gray", vmin=0, vmax=1)
