@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each mode in each round")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--architectures", type=int, default=20, help="random ones to compare")
-    parser.add_argument("--volumes", type=int, default=48, help="to preprocess")
+    parser.add_argument("--volumes", type=int, default=96, help="to preprocess")
     parser.add_argument("--megabytes", type=int, default=256, help="to unseal and load")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--worker", nargs=3, metavar=("TASK", "MODE", "DEVICE"))
