@@ -71,7 +71,7 @@ def _norms_inside(rows: torch.Tensor) -> Iterator[torch.Tensor]:
     if pieces:
         inside = rows[:, : pieces * _BLOCK].reshape(len(rows), pieces, _BLOCK)
         yield torch.linalg.vector_norm(inside, dim=2)
-    if rest:
+    if rest or not pieces:
         yield torch.linalg.vector_norm(rows[:, pieces * _BLOCK :], dim=1, keepdim=True)
 
 
