@@ -61,16 +61,13 @@ class RegorusEngine:
     ) -> Verdict:
         """Return the value of `data.depa.<entrypoint>.decision`; see `PolicyEngine`."""
         try:
-            engine = _prepare(bundle)
-            if terms and entrypoint in _JUDGES_TERMS and _TERMS_FILE in bundle.files:
-                verdict = _verdict(engine, bundle, terms)
-                document = b'{"prepared":' + verdict + b"," + document[1:]
-            engine.set_input_json(document.decode("utf-8"))
-            result: str = engine.eval_rule_as_json(f"data.depa.{entrypoint}.decision")
+            result = _answer(bundle, entrypoint, document, terms)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         # A panic in Rust is a BaseException, and must deny like every other error.
         except BaseException as error:  # noqa: BLE001
+            # Its frames hold the engine, which no thread but this one may drop.
+            error.__traceback__ = None
             _PREPARED.engines.pop(bundle.digest, None)
             raise PolicyError(
                 f"policy {entrypoint} could not be evaluated: {_clean(error)}",
@@ -82,6 +79,16 @@ class RegorusEngine:
             raise PolicyError(
                 f"policy {entrypoint}: expected a decision, got no result or another shape"
             ) from None
+
+
+def _answer(bundle: Bundle, entrypoint: Entrypoint, document: bytes, terms: bytes) -> str:
+    engine = _prepare(bundle)
+    if terms and entrypoint in _JUDGES_TERMS and _TERMS_FILE in bundle.files:
+        verdict = _verdict(engine, bundle, terms)
+        document = b'{"prepared":' + verdict + b"," + document[1:]
+    engine.set_input_json(document.decode("utf-8"))
+    result: str = engine.eval_rule_as_json(f"data.depa.{entrypoint}.decision")
+    return result
 
 
 def _prepare(bundle: Bundle) -> Engine:

@@ -143,6 +143,28 @@ def test_engines_outlive_the_object_and_the_thread_that_made_them() -> None:
     assert ask()
 
 
+@pytest.mark.parametrize(
+    ("rule", "given"),
+    [
+        (f'decision := {ALLOW} if strings.count("abc", input.part) == 1', b'{"part":""}'),
+        ("decision := ", b"{}"),
+        (f"decision := {ALLOW}", b"{"),
+    ],
+    ids=["panic", "rule that does not parse", "input that does not parse"],
+)
+def test_a_failure_that_goes_to_another_thread_takes_no_engine_with_it(
+    rule: str, given: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped: list[sys.UnraisableHookArgs] = []
+    monkeypatch.setattr(sys, "unraisablehook", dropped.append)
+    with ThreadPoolExecutor(1) as other:
+        failure = other.submit(evaluate, rule, given).exception()
+        assert isinstance(failure, PolicyError)
+        del failure
+        gc.collect()
+    assert dropped == []
+
+
 def test_an_engine_works_after_a_fork() -> None:
     program = """
 import os
