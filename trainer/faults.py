@@ -24,8 +24,13 @@ HINTS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """What to do, where it is known."""
-_ALLOCATION: Final = ("can't allocate memory", "not enough memory", "out of memory")
-"""How PyTorch says that memory is not to be had, where it raises no error of its own for it."""
+_ALLOCATION: Final = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "can't start new thread",
+)
+"""How PyTorch, and Python of a thread's stack, say that memory is not to be had."""
 
 
 class TrainingFailed(DepaError):

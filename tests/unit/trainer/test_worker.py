@@ -171,6 +171,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run(
             RuntimeError(f"DefaultCPUAllocator: can't allocate memory, {SECRETIVE}"),
             "out-of-memory",
         ),
+        (RuntimeError("can't start new thread"), "out-of-memory"),
         (OSError(errno.ENOSPC, SECRETIVE), "scratch-full"),
         (ValueError(SECRETIVE), "internal"),
         (KeyError(SECRETIVE), "internal"),
