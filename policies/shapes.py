@@ -115,6 +115,9 @@ def _resized(
             return (whole(conv.out_channels), *found)
         case MaxPool(params=pool) | AvgPool(params=pool):
             window = whole(pool.kernel_size)
+            if layer.layer == "AvgPool3d" and min(sides) < window:
+                # PyTorch takes padding there only around what holds a whole window without it.
+                raise ValueError(f"a window of {window} does not fit into {sides} without padding")
             stride = window if pool.stride is None else whole(pool.stride)
             return (channels, *_windows(sides, window, stride, whole(pool.padding)))
         case AdaptiveAvgPool(params=adaptive):
@@ -132,6 +135,8 @@ def _normalised(layer: GroupNorm | LayerNorm | InstanceNorm | BatchNorm, shape: 
     match layer:
         case GroupNorm(params=group):
             _expect("numChannels", group.num_channels, shape[0])
+            if math.prod(shape) == whole(group.num_groups):
+                raise ValueError("a single number a group cannot be normalised")
         case LayerNorm(params=norm):
             wanted = tuple(map(whole, norm.normalized_shape))
             if shape[-len(wanted) :] != wanted:

@@ -9,8 +9,9 @@ import torch
 
 from policies.accounting import plan_training
 from policies.shapes import graph_parameters, output_shape
+from policies.wire.graph import GraphModel
 from policies.wire.pipeline import TrainDlConfig
-from tests.described import ByHand, graph, graph_json, layer, volume_graph_json
+from tests.described import ByHand, graph, graph_json, layer, step, volume_graph_json
 from tests.training import Blobs, Volumes, train_config
 from tests.unit.trainer.models.test_networks import loss, norms
 from trainer import predict
@@ -51,6 +52,56 @@ def test_a_graph_learns_what_the_network_written_by_hand_does() -> None:
     wanted.load_state_dict({name: value.grad for name, value in by_hand.named_parameters()})
     for name, value in wanted.described_weights().items():
         torch.testing.assert_close(gradients[name], value)
+
+
+def alone(one: dict[str, Any]) -> GraphModel:
+    return graph(
+        {
+            "kind": "graph",
+            "layers": {"one": one},
+            "inputs": ["x"],
+            "forward": [step(["one"], ["x"], "y")],
+            "output": "y",
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "shape", "says"),
+    [
+        (layer("AvgPool3d", kernelSize=3, padding=1), (4, 3, 2, 2), "without padding"),
+        (layer("MaxPool3d", kernelSize=5, padding=1), (4, 2, 4, 4), "a window of 5 does not fit"),
+        (layer("AvgPool2d", kernelSize=5, padding=1), (4, 2, 2), "a window of 5 does not fit"),
+        (layer("GroupNorm", numGroups=4, numChannels=4), (4, 1, 1), "single number a group"),
+        (layer("GroupNorm", numGroups=4, numChannels=4), (4,), "single number a group"),
+        (layer("InstanceNorm2d", numFeatures=4), (4, 1, 1), "single number a channel"),
+        (layer("InstanceNorm3d", numFeatures=4), (4, 1, 1, 1), "single number a channel"),
+    ],
+)
+def test_what_pytorch_does_not_take_is_refused_before_anything_runs(
+    one: dict[str, Any], shape: tuple[int, ...], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        output_shape(alone(one), shape)
+    with pytest.raises((RuntimeError, ValueError)):
+        DescribedNetwork(alone(one)).train()(torch.randn(1, *shape))
+
+
+@pytest.mark.parametrize(
+    ("one", "shape"),
+    [
+        (layer("AvgPool3d", kernelSize=3, padding=1), (4, 3, 3, 3)),
+        (layer("MaxPool3d", kernelSize=3, padding=1), (4, 2, 2, 2)),
+        (layer("AvgPool2d", kernelSize=3, padding=1), (4, 2, 2)),
+        (layer("GroupNorm", numGroups=2, numChannels=4), (4, 1, 1)),
+        (layer("GroupNorm", numGroups=4, numChannels=4), (4, 1, 2)),
+    ],
+)
+def test_what_pytorch_takes_at_the_edge_has_the_shape_foretold(
+    one: dict[str, Any], shape: tuple[int, ...]
+) -> None:
+    found = DescribedNetwork(alone(one)).train()(torch.randn(1, *shape))
+    assert tuple(found.shape[1:]) == output_shape(alone(one), shape)
 
 
 def test_a_sample_of_a_graph_does_not_see_the_others() -> None:
