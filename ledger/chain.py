@@ -39,9 +39,17 @@ _UNREADABLE = (
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
+    # Where warnings are errors, the library raises what `_check_form` refuses everywhere.
+    UserWarning,
 )
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _MIN_RSA_BITS = 2048
+_NAME_BYTES = {
+    x509.NameOID.COUNTRY_NAME: (2, 2),
+    x509.NameOID.JURISDICTION_COUNTRY_NAME: (2, 2),
+    x509.NameOID.COMMON_NAME: (1, 64),
+}
+"""How long each of these may be (RFC 5280 appendix A.1)."""
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -58,7 +66,7 @@ def load_chain(chain: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
     """Return the certificates of `chain` (DER, leaf first, root last), parsed but not verified.
 
     Raises:
-        FormatError: If there are none or too many, or one is no certificate.
+        FormatError: If there are none or too many, or one is no certificate of RFC 5280.
     """
     if not 1 <= len(chain) <= MAX_CHAIN:
         raise FormatError(f"certificate chain: 1 to {MAX_CHAIN} certificates, not {len(chain)}")
@@ -70,12 +78,30 @@ def load_chain(chain: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
             )
         try:
             certificate = _load(der)
+            _check_form(certificate, position=position)
         except _UNREADABLE as error:
             raise FormatError(
                 f"certificate {position}: not X.509 DER ({type(error).__name__})"
             ) from error
         certificates.append(certificate)
     return tuple(certificates)
+
+
+def _check_form(certificate: x509.Certificate, *, position: int) -> None:
+    """Raise where the library would only warn, once a process."""
+    if certificate.serial_number < 1:
+        # RFC 5280 section 4.1.2.2
+        raise FormatError(f"certificate {position}: the serial number is not positive")
+    for attribute in (*certificate.subject, *certificate.issuer):
+        length = len(
+            attribute.value.encode() if isinstance(attribute.value, str) else attribute.value
+        )
+        least, most = _NAME_BYTES.get(attribute.oid, (0, length))
+        if not least <= length <= most:
+            name = attribute.rfc4514_attribute_name
+            raise FormatError(
+                f"certificate {position}: {name} has {length} bytes, not {least} to {most}"
+            )
 
 
 @functools.lru_cache(maxsize=256)

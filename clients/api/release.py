@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import ipaddress
 import ssl
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from clients.api.errors import UntrustedAnswerError
+from policies.attestation.certificate import load_certificate
 from policies.attestation.der import serial_number
 from policies.attestation.runtime import decode_base64url
 from policies.errors import DocumentError, EvidenceError
@@ -115,10 +115,8 @@ def _chain(value: object) -> list[x509.Certificate]:
     if not isinstance(value, list) or not 1 <= len(value) <= _MAX_CHAIN:
         raise UntrustedAnswerError("release.x5c", expected="certificates", got=type(value).__name__)
     try:
-        return [
-            x509.load_der_x509_certificate(base64.b64decode(item, validate=True)) for item in value
-        ]
-    except (ValueError, TypeError, binascii.Error):
+        return [load_certificate(base64.b64decode(item, validate=True)) for item in value]
+    except (EvidenceError, ValueError, TypeError):
         raise UntrustedAnswerError(
             "release.x5c", expected="certificates", got="other data"
         ) from None
@@ -148,7 +146,7 @@ def _roots(path: Path) -> list[x509.Certificate]:
     context.load_verify_locations(cafile=path)
     encoded = context.get_ca_certs(binary_form=True)
     # One public root has serial number 0, which the library announces to refuse.
-    return [x509.load_der_x509_certificate(item) for item in encoded if serial_number(item) > 0]
+    return [load_certificate(item) for item in encoded if serial_number(item) > 0]
 
 
 def _answered(

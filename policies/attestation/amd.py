@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from policies.attestation import der
+from policies.attestation.certificate import load_certificate
 from policies.attestation.report import Tcb
 from policies.errors import EvidenceError
 
@@ -150,11 +151,10 @@ def _verify_link(certificate: _Certificate, *, issuer: _Certificate) -> None:
 
 
 def _require_authority(encoded: bytes) -> None:
-    # Intermediates have proper serials, so that the library reads them.
+    # Intermediates have proper serial numbers.
     try:
-        constraints = x509.load_der_x509_certificate(encoded).extensions.get_extension_for_class(
-            x509.BasicConstraints
-        )
+        extensions = load_certificate(encoded).extensions
+        constraints = extensions.get_extension_for_class(x509.BasicConstraints)
     except (ValueError, x509.ExtensionNotFound):
         raise EvidenceError("amd.intermediate", expected="a CA certificate", got="none") from None
     if not constraints.value.ca:

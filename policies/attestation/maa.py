@@ -21,11 +21,11 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, cast
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from policies.attestation.certificate import load_certificate
 from policies.attestation.runtime import decode_base64url
 from policies.errors import DocumentError, EvidenceError
 from policies.wire.base import load_json
@@ -189,9 +189,9 @@ def _certified_key(text: str) -> rsa.RSAPublicKey:
     # x5c is standard base64 (RFC 7517, 4.7), unlike everything else in a token.
     encoded = decode_base64url(text.translate(str.maketrans("+/", "-_")), claim="jwks.x5c")
     try:
-        key = x509.load_der_x509_certificate(encoded).public_key()
-    except ValueError:
-        raise EvidenceError("jwks.x5c", expected="a certificate", got="another structure") from None
+        key = load_certificate(encoded).public_key()
+    except EvidenceError as error:
+        raise EvidenceError("jwks.x5c", expected="a certificate", got=str(error)) from None
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < 2048:
         raise EvidenceError("jwks.x5c", expected="RSA of 2048 bits or more", got="another key")
     return key

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 from cryptography import x509
@@ -196,6 +198,39 @@ def test_constraint_of_another_type_is_refused_even_when_nothing_has_such_a_name
     constraints = x509.NameConstraints([x509.RegisteredID(x509.ObjectIdentifier("1.2.3"))], None)
     with pytest.raises(IdentityError, match="RegisteredID"):
         _verify(_leaf(), _middle(), _root([(constraints, True)]))
+
+
+def _negative_serial() -> bytes:
+    der = _leaf()
+    serial = x509.load_der_x509_certificate(der).serial_number
+    encoded = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
+    return der.replace(encoded, b"\x80" + encoded[1:], 1)
+
+
+def _named(oid: str, value: str) -> bytes:
+    """Return a certificate whose organisation is said to be something else."""
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, value)])
+    der = certificate(_LEAF, subject=subject, issuer=_MIDDLE_NAME, signer=_MIDDLE)
+    organisation = bytes.fromhex("060355040a0c") + bytes([len(value)])
+    return der.replace(organisation, bytes.fromhex(oid) + organisation[-1:])
+
+
+@pytest.mark.parametrize("action", ["ignore", "error"])
+@pytest.mark.parametrize(
+    ("der", "says"),
+    [
+        (_negative_serial(), "the serial number is not positive"),
+        (_named("06035504060c", "Germany"), "C has 7 bytes, not 2 to 2"),
+        (_named("06035504030c", "L" * 65), "CN has 65 bytes, not 1 to 64"),
+    ],
+)
+def test_what_the_library_only_warns_of_is_refused_whatever_becomes_of_warnings(
+    der: bytes, says: str, action: Literal["ignore", "error"]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter(action)
+        with pytest.raises(FormatError, match=says if action == "ignore" else "certificate 1"):
+            load_chain([_leaf(), der])
 
 
 @pytest.mark.parametrize(

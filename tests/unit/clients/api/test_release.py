@@ -130,6 +130,16 @@ def test_an_answer_without_a_certificate_is_refused(
         verify(forged(signer, key=signer.key, x5c=chain))
 
 
+def test_an_answer_whose_certificate_has_a_key_of_no_known_kind_is_refused(
+    signer: ReleaseSigner, verify: Verify
+) -> None:
+    leaf, *others = jwt.get_unverified_header(signer.sign({}))["x5c"]
+    rsa_oid = bytes.fromhex("2a864886f70d010101")
+    odd = base64.b64encode(base64.b64decode(leaf).replace(rsa_oid, rsa_oid[:-1] + b"c")).decode()
+    with pytest.raises(UntrustedAnswerError, match=r"release\.x5c: expected certificates"):
+        verify(forged(signer, key=signer.key, x5c=[odd, *others]))
+
+
 def test_an_answer_of_another_vault_is_refused(
     signer: ReleaseSigner, verify: Verify, tmp_path: Path
 ) -> None:
