@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -242,9 +242,14 @@ def _session_lock(engine: Engine) -> Iterator[None]:
     try:
         if not got:
             raise LogHeldError("another process holds the log")
-        yield
+        try:
+            yield
+        finally:
+            # The server sees a closed connection only some time later; this it answers at once.
+            with suppress(SQLAlchemyError):
+                connection.execute(sqlalchemy.select(func.pg_advisory_unlock(_ADVISORY_LOCK)))
     finally:
-        # Closing the connection itself, not giving it back to the pool, lets go of the lock.
+        # Not given back to the pool: if it could not let go of the lock, closing it does.
         connection.invalidate()
         connection.close()
 

@@ -107,6 +107,16 @@ def test_log_is_held_by_one(store: Store, url: str) -> None:
     other.close()
 
 
+def test_a_log_that_was_let_go_can_be_held_at_once(begun: Store, url: str) -> None:
+    other = Store(url)
+    for _ in range(100):
+        for one, following in ((begun, other), (other, begun)):
+            with one.hold():
+                # Who has a connection at hand need not wait for one.
+                following.state()
+    other.close()
+
+
 def test_sqlite_is_durable(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path / 'log.db'}")
     with store._engine.connect() as connection:
