@@ -22,7 +22,8 @@ from ledger.verify import verify_bundle
 from policies.audit import audit
 from policies.bundle import load_bundle
 from policies.dossier import Dossier, read_dossier
-from tests.service.world import TDC, Clock, World
+from tests.service.vault import Clock
+from tests.service.world import TDC, World
 from tests.simulator import NOW
 
 

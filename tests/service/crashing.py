@@ -18,7 +18,8 @@ from typing import Any, NoReturn
 from contract_service.audit.record import Record
 from contract_service.keybroker import release
 from tests import simulator
-from tests.service.world import VAULT, Clock, running
+from tests.service.vault import VAULT, Clock
+from tests.service.world import running
 
 
 def die(*_: Any, **__: Any) -> NoReturn:

@@ -11,7 +11,8 @@ import pytest
 from clients.api.errors import RefusedError
 from contract_service.keybroker import release
 from tests.service.crash import killed, record_of, spent
-from tests.service.world import Clock, Room, World, pipeline, running
+from tests.service.vault import Clock
+from tests.service.world import Room, World, pipeline, running
 from tests.simulator import NOW
 
 STEPS = [step.__name__ for step in release.STEPS]

@@ -10,16 +10,8 @@ from sqlmodel import col, select
 
 from contract_service.audit.tables import StatementRow
 from tests.service.crash import killed, record_of, spent
-from tests.service.world import (
-    CCRP,
-    TDC,
-    TDP_A,
-    TDP_B,
-    Clock,
-    World,
-    contract,
-    running,
-)
+from tests.service.vault import Clock
+from tests.service.world import CCRP, TDC, TDP_A, TDP_B, World, contract, running
 from tests.simulator import NOW
 
 OTHER_ID = "0f7e6a52-0000-4000-8000-000000000002"

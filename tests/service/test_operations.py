@@ -12,7 +12,8 @@ import structlog
 
 from contract_service import logs
 from contract_service.audit import entries
-from tests.service.world import PASSPHRASE, SECRET, TDC, World, running
+from tests.service.vault import SECRET
+from tests.service.world import PASSPHRASE, TDC, World, running
 from tests.simulator import party
 
 

@@ -8,7 +8,8 @@ from policies.audit import audit
 from policies.bundle import load_bundle
 from policies.dossier import read_dossier
 from policies.wire.run import Progress
-from tests.service.world import CCRP, SECRET, TDC, TDP_A, TDP_B, World, contract, pipeline
+from tests.service.vault import SECRET
+from tests.service.world import CCRP, TDC, TDP_A, TDP_B, World, contract, pipeline
 
 
 def test_a_contract_is_executed_when_its_last_party_has_signed(empty_world: World) -> None:

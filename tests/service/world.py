@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,33 +17,26 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from clients.api.answers import ContractRegistered, Released, RunStatus
-from clients.api.errors import NetworkError, ProblemDocument, service_error
 from clients.api.room import RoomClient
 from clients.api.service import ServiceClient
-from clients.api.transport import PartyCredential, RunToken, Transport
+from clients.api.transport import RunToken, Transport
 from contract_service import logs
 from contract_service.app import create_app
 from contract_service.init import init_home, load_home
 from contract_service.keybroker.evidence import Authorities
 from contract_service.settings import Settings
 from deploy.local.attestation import key_set
-from deploy.local.vault.app import Call, Vault, VaultSettings
-from deploy.local.vault.errors import VaultError
-from deploy.local.vault.release import ReleaseSigner
 from deploy.local.vault.store import KeyStore
 from ledger.did import did_jwk_for
 from ledger.identity import Identity
 from policies import accounting
-from policies.attestation.maa import EvidenceClaims, signing_keys, verify_token
 from policies.attestation.release_policy import build_release_policy
-from policies.attestation.runtime import encode_base64url
 from policies.bundle import load_bundle
 from policies.wire.base import sha256
 from policies.wire.contract import Contract, contract_urn
@@ -51,25 +44,14 @@ from policies.wire.pipeline import Pipeline
 from policies.wire.run import Revocation, RunReport, Spent
 from tests import simulator
 from tests.samples import contract_json, did, pipeline_json
+from tests.service.vault import VAULT, Clock, InProcessVault, in_process_vault
 from tests.simulator import NOW, party
 from trainer.keys import RoomKeys
 
 PASSPHRASE = "correct horse battery"  # noqa: S105
 ORIGIN = "https://service.test"
 LOG_ORIGIN = "service.test/log"
-VAULT = "https://vault.test"
 TDC, TDP_A, TDP_B, CCRP = "Developer", "Hospital-A", "Hospital-B", "Cloud"
-SECRET = b"k" * 32
-
-
-class Clock:
-    """Time that only tests move."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def identity(name: str) -> Identity:
@@ -117,56 +99,6 @@ def sign_contract(agreed: Contract, name: str, *, now: float) -> bytes:
         subject=agreed.urn,
         issued_at=int(now),
     )
-
-
-@dataclass
-class InProcessVault:
-    """The embedded vault, called without its HTTP; a file remembers what it was asked for."""
-
-    vault: Vault
-    credential: PartyCredential
-    clock: Clock
-    diary: Path
-    down: bool = False
-
-    @property
-    def asked(self) -> list[str]:
-        """Names of the keys that were ever asked for, also by a process that was killed."""
-        return self.diary.read_text().split() if self.diary.exists() else []
-
-    def release(self, *, vault: str, name: str, token: str, nonce: str) -> str:
-        if self.down:
-            raise NetworkError(f"{vault} does not answer")
-        with self.diary.open("a") as stream:
-            stream.write(name + "\n")
-        body = {"target": token, "nonce": nonce, "enc": "RSA_AES_KEY_WRAP_256"}
-        answer = self.call("POST", f"keys/{name}/release", body, who=self.credential)
-        return str(answer["value"])
-
-    def add_key(self, name: str, *, owner: PartyCredential, policy: bytes) -> None:
-        body = {
-            "key": {"kty": "oct-HSM", "key_ops": ["wrapKey"], "k": encode_base64url(SECRET)},
-            "attributes": {"exportable": True},
-            "release_policy": {"data": encode_base64url(policy)},
-        }
-        self.call("PUT", f"keys/{name}", body, who=owner)
-
-    def call(
-        self, method: str, path: str, body: Mapping[str, Any], *, who: PartyCredential
-    ) -> dict[str, Any]:
-        bearer = who.bearer(audience="https://vault.azure.net", now=self.clock())
-        request = Call(
-            method=method,
-            path=tuple(path.split("/")),
-            authorization=f"Bearer {bearer}",
-            body=json.dumps(body).encode(),
-            now=datetime.fromtimestamp(self.clock(), UTC),
-        )
-        try:
-            return self.vault.answer(request) or {}
-        except VaultError as error:
-            problem = {"type": "urn:depa:problem:vault-refused", "detail": str(error)}
-            raise service_error(ProblemDocument.from_json(problem, status=error.status)) from error
 
 
 @dataclass
@@ -373,7 +305,9 @@ def running(folder: Path, *, clock: Clock | None = None, **changes: Any) -> Iter
         store = KeyStore(folder / "vault.db", passphrase=b"vault passphrase", cost=1 << 10)
         stack.callback(store.close)
         jwks = _key_set(folder)
-        vault = in_process_vault(store, home.identity, clock, jwks, diary=folder / "asked.txt")
+        vault = in_process_vault(
+            store, home.identity, clock, jwks, owner=party(TDP_A).did, diary=folder / "asked.txt"
+        )
         authority = httpx2.Client(
             transport=httpx2.MockTransport(lambda _: httpx2.Response(200, content=jwks))
         )
@@ -383,33 +317,6 @@ def running(folder: Path, *, clock: Clock | None = None, **changes: Any) -> Iter
         )
         http = stack.enter_context(TestClient(app, base_url=ORIGIN, raise_server_exceptions=False))
         yield World(folder, clock, app, http, vault, home.fingerprint)
-
-
-@dataclass(frozen=True)
-class FixedKeys:
-    """Verifies tokens of the simulated attestation service by its key set."""
-
-    jwks: bytes
-
-    def verify(self, token: str, *, now: datetime) -> EvidenceClaims:
-        authorities = {simulator.ISSUER: signing_keys(self.jwks)}
-        return verify_token(token, authorities=authorities, now=now)
-
-
-def in_process_vault(
-    store: KeyStore, service: Identity, clock: Clock, jwks: bytes, *, diary: Path
-) -> InProcessVault:
-    """Return the hospital's vault, which lets the service ask for releases."""
-    key = simulator.token_key(VAULT)
-    vault = Vault(
-        VaultSettings(url=VAULT, owner=party(TDP_A).did, releasers=(service.did,)),
-        store=store,
-        verifier=FixedKeys(jwks),
-        signer=ReleaseSigner(key.key, (key.certificate,)),
-    )
-    chain = tuple(map(x509.load_der_x509_certificate, service.chain))
-    credential = PartyCredential(service.did, service.private_key, chain)  # type: ignore[arg-type]
-    return InProcessVault(vault, credential, clock, diary)
 
 
 def _key_set(folder: Path) -> bytes:

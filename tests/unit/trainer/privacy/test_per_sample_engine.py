@@ -7,43 +7,19 @@ from collections.abc import Callable
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from tests.unit.trainer.privacy.models import SAMPLES, Attention, batch, loss
 from trainer.privacy import engine as privacy_engine
 from trainer.privacy import per_sample_engine
 from trainer.privacy.clipping import Clipping
 from trainer.privacy.engine import Precision, UnitBatch
-from trainer.privacy.errors import EngineRefused
 from trainer.privacy.layers.registry import is_known, strategies
 from trainer.privacy.layers.rule import Call, Ghost
 from trainer.privacy.opacus_engine import OpacusEngine
 from trainer.privacy.per_sample_engine import PerSampleEngine
-
-SAMPLES = 5
-
-
-def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    del targets
-    return outputs.float().flatten(1).square().mean(1) + outputs.float().flatten(1).sum(1).sin()
-
-
-def batch(*shape: int, counts: tuple[int, ...] = (1,) * SAMPLES, words: int = 0) -> UnitBatch:
-    generator = torch.Generator().manual_seed(7)
-    samples = sum(counts)
-    inputs = (
-        torch.randint(0, words, (samples, *shape), generator=generator)
-        if words
-        else torch.randn(samples, *shape, generator=generator)
-    )
-    return UnitBatch(
-        inputs=inputs,
-        targets=torch.zeros(samples),
-        owner=torch.repeat_interleave(torch.tensor(counts)),
-        units=len(counts),
-    )
 
 
 def rows_of(model: nn.Module, data: UnitBatch) -> Tensor:
@@ -70,20 +46,6 @@ def oracle(model: nn.Module, data: UnitBatch, *, bound: float) -> Tensor:
 
 def difference(got: Tensor, expected: Tensor) -> float:
     return float((got - expected).norm() / expected.norm())
-
-
-class Attention(nn.Module):
-    """Self-attention over a sequence."""
-
-    def __init__(self, *, batch_first: bool = True, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.first = nn.Linear(6, 8)
-        self.attention = nn.MultiheadAttention(8, 2, batch_first=batch_first, dropout=dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        attended: Tensor = self.attention(x, x, x, need_weights=False)[0]
-        return attended
 
 
 class Own(nn.Module):
@@ -113,22 +75,6 @@ class Twice(nn.Module):
         x = self.again(self.again(x).tanh())
         right: Tensor = self.right(self.left(x).tanh())
         return right
-
-
-class Spoiled(nn.Module):
-    """Changes what a layer has seen, in place."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(6, 6)
-        self.second = nn.Linear(6, 6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        y: Tensor = self.second(x)
-        with torch.no_grad():
-            x.mul_(2.0)
-        return y
 
 
 def layers() -> dict[str, tuple[Callable[[], nn.Module], UnitBatch]]:
@@ -360,70 +306,3 @@ def test_small_parts_give_the_same_sum_as_one(monkeypatch: pytest.MonkeyPatch) -
     whole = engine.unit_sum(data)
     monkeypatch.setattr(per_sample_engine, "MAX_SAMPLES", 3)
     torch.testing.assert_close(engine.unit_sum(data), whole, rtol=1e-4, atol=1e-6)
-
-
-class Centred(nn.Module):
-    """Subtracts the mean of the batch without being called a norm."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(6, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.linear(x)
-        return y - y.mean(dim=0, keepdim=True)
-
-
-class Turned(nn.Module):
-    """Gives a layer the features first and the samples second."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(6, 5), nn.Linear(1, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        turned: Tensor = self.second(self.first(x).T[..., None])
-        return turned[..., 0].T
-
-
-def batch_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Divide by a sum over the batch, as a batch-wise Dice does."""
-    del targets
-    return outputs.flatten(1).square().sum(1) / outputs.square().sum()
-
-
-def mean_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    return F.mse_loss(outputs, torch.zeros_like(outputs) + targets.mean())
-
-
-@pytest.mark.parametrize(
-    ("model", "given", "wrong"),
-    [
-        (nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4)), loss, "mixes the samples of a batch"),
-        (
-            nn.Sequential(
-                nn.Unflatten(1, (2, 3)),
-                nn.InstanceNorm1d(2, affine=True, track_running_stats=True),
-            ),
-            loss,
-            "keeps statistics",
-        ),
-        (Centred(), loss, "output for one sample changes"),
-        (nn.Linear(6, 4), batch_loss, "loss for one sample changes"),
-        (nn.Linear(6, 4), mean_loss, "expected one value a sample"),
-        (nn.ReLU(), loss, "no trainable parameters"),
-        (Spoiled(), loss, "changed in place"),
-        (Turned(), loss, "Linear gives \\[5, 3, 1\\] for 3 samples"),
-        (nn.Sequential(nn.Unflatten(1, (1, 6)), Attention(dropout=0.1)), loss, "drops at random"),
-        (
-            nn.Sequential(nn.Unflatten(1, (1, 6)), Attention(batch_first=False)),
-            loss,
-            "output for one sample",
-        ),
-    ],
-)
-def test_what_couples_samples_is_refused_with_the_reason(
-    model: nn.Module, given: Callable[[Tensor, Tensor], Tensor], wrong: str
-) -> None:
-    with pytest.raises(EngineRefused, match=wrong):
-        PerSampleEngine(model, loss=given, max_grad_norm=1.0).unit_sum(batch(6))

@@ -2,97 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from fastapi.testclient import TestClient
 
-from clients.api.errors import NetworkError
-from deploy.local.tls import KeyKind, server_certificate
-from deploy.local.vault.app import AUDIENCE, MAX_BODY_BYTES, VaultSettings, create_app
-from deploy.local.vault.release import ReleaseSigner
-from deploy.local.vault.store import KeyStore
-from policies.attestation.maa import EvidenceClaims
+from deploy.local.vault.app import AUDIENCE, MAX_BODY_BYTES
 from policies.attestation.release_policy import build_release_policy
 from policies.attestation.runtime import encode_base64url, encode_integer
 from tests.simulator import (
     CONTRACT,
-    HOST_DATA,
     ISSUER,
     NOW,
-    Evidence,
-    SimulatedVerifier,
-    mint_token,
     party,
 )
-
-URL = "https://127.0.0.1:9443"
-OWNER, RELEASER, STRANGER = "Hospital A", "Contract service", "Stranger"
-SECRET = secrets.token_bytes(32)
-POLICY = build_release_policy(CONTRACT, authorities=[ISSUER], host_data=[HOST_DATA])
-
-
-@dataclass
-class Caller:
-    """Calls the vault in the name of a party, with a new token each time."""
-
-    client: TestClient
-    name: str = OWNER
-    headers: dict[str, str] = field(default_factory=dict)
-
-    def __call__(self, method: str, path: str, body: object = None) -> Any:
-        token = party(self.name).bearer(audience=AUDIENCE, now=NOW.timestamp())
-        headers = {"Authorization": f"Bearer {token}"}
-        return self.client.request(method, path, json=body, headers=headers)
-
-    def as_(self, name: str) -> Caller:
-        return Caller(self.client, name)
-
-
-@pytest.fixture(scope="module")
-def signer(tmp_path_factory: pytest.TempPathFactory) -> ReleaseSigner:
-    home = tmp_path_factory.mktemp("tls")
-    return ReleaseSigner.load(
-        server_certificate(home, name="release", now=NOW, kind=KeyKind.RELEASE)
-    )
-
-
-@pytest.fixture
-def call(tmp_path: Path, signer: ReleaseSigner) -> Iterator[Caller]:
-    store = KeyStore(tmp_path / "keys.db", passphrase=b"p", cost=1 << 10)
-    app = create_app(
-        VaultSettings(URL, owner=party(OWNER).did, releasers=(party(RELEASER).did,)),
-        store=store,
-        verifier=SimulatedVerifier(),
-        signer=signer,
-        clock=NOW.timestamp,
-    )
-    with TestClient(app, base_url=URL) as client:
-        yield Caller(client)
-    store.close()
-
-
-def import_body(**changes: Any) -> dict[str, Any]:
-    return {
-        "key": {"kty": "oct-HSM", "k": encode_base64url(SECRET), "key_ops": ["wrapKey"]},
-        "attributes": {"exportable": True},
-        "Hsm": True,
-        "release_policy": {"data": encode_base64url(POLICY)},
-        **changes,
-    }
-
-
-def release_body(**changes: Any) -> dict[str, Any]:
-    return {"target": Evidence().token(), "nonce": "n", "enc": "RSA_AES_KEY_WRAP_256", **changes}
-
+from tests.unit.deploy.local.vault.calling import (
+    OWNER,
+    POLICY,
+    RELEASER,
+    SECRET,
+    STRANGER,
+    URL,
+    Caller,
+    import_body,
+    release_body,
+)
 
 # Who may call.
 
@@ -324,155 +259,3 @@ def test_a_deleted_key_is_recovered_or_purged(call: Caller) -> None:
     call("DELETE", "/keys/alpha")
     assert call("DELETE", "/deletedkeys/alpha").status_code == 204
     assert call("GET", "/deletedkeys/alpha").status_code == 404
-
-
-# Who gets them.
-
-
-def test_the_answer_to_a_release_is_signed_and_wraps_the_key(call: Caller) -> None:
-    kid = call("PUT", "/keys/alpha", import_body()).json()["key"]["kid"]
-    version = kid.rpartition("/")[2]
-    for path in ("/keys/alpha//release", f"/keys/alpha/{version}/release"):
-        value = call("POST", path, release_body()).json()["value"]
-        header = jwt.get_unverified_header(value)
-        payload = jwt.decode(value, options={"verify_signature": False})
-        assert (header["alg"], len(header["x5c"])) == ("RS256", 2)
-        assert payload["request"]["nonce"] == "n"
-        assert payload["response"]["key"]["key"]["kid"] == kid
-        assert encode_base64url(SECRET) not in json.dumps(payload)
-
-
-def refused(call: Caller, **changes: Any) -> tuple[int, str]:
-    answer = call.as_(RELEASER)("POST", "/keys/alpha//release", release_body(**changes))
-    error = answer.json()["error"]
-    return answer.status_code, error.get("innererror", {}).get("code", error["code"])
-
-
-@pytest.mark.parametrize(
-    ("evidence", "reason"),
-    [
-        (Evidence(contract="sha256:" + "00" * 32), "x-ms-runtime.depa.contract"),
-        (Evidence(host_data="00" * 32), "x-ms-sevsnpvm-hostdata"),
-        (Evidence(fields={"policy": 0x3001F | 1 << 19}), "x-ms-sevsnpvm-is-debuggable"),
-        (Evidence(fields={"vmpl": 2}), "x-ms-sevsnpvm-vmpl"),
-    ],
-)
-def test_release_is_refused_to_any_other_room(
-    call: Caller, evidence: Evidence, reason: str
-) -> None:
-    call("PUT", "/keys/alpha", import_body())
-    assert refused(call, target=evidence.token()) == (403, reason)
-
-
-@pytest.mark.parametrize(
-    ("claims", "reason"),
-    [
-        ({"issuer": "https://127.0.0.1:1"}, "token.iss"),
-        ({"x_ms_compliance_status": None}, "x-ms-compliance-status"),
-        ({"x_ms_compliance_status": "azure-compliant-cvm"}, "x-ms-compliance-status"),
-        ({"exp": 1}, "token.exp"),
-        ({"x_ms_attestation_type": "sgx"}, "x-ms-attestation-type"),
-    ],
-)
-def test_release_is_refused_for_a_token_that_does_not_hold(
-    call: Caller, claims: dict[str, Any], reason: str
-) -> None:
-    call("PUT", "/keys/alpha", import_body())
-    assert refused(call, target=mint_token(**claims)) == (403, reason)
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [
-        [],
-        None,
-        "key",
-        [{"kty": "EC", "kid": "a", "key_ops": ["encrypt"]}],
-        [{"kty": "RSA", "kid": "a", "key_ops": ["sign"], "n": "AQAB", "e": "AQAB"}],
-        [{"kty": "RSA", "kid": "a", "key_ops": ["encrypt"], "n": "AQAB", "e": "AQAB"}],
-        [{"kty": "RSA", "key_ops": ["encrypt"], "n": "AQAB", "e": "AQAB"}],
-    ],
-)
-def test_release_is_refused_to_a_room_without_a_good_key(call: Caller, keys: object) -> None:
-    call("PUT", "/keys/alpha", import_body())
-    target = mint_token(x_ms_runtime={"keys": keys, "depa": {"contract": CONTRACT}})
-    assert refused(call, target=target) == (403, "x-ms-runtime.keys")
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"target": None}, {"target": ""}, {"target": 7}, {"nonce": 7}, {"enc": "none"}],
-)
-def test_a_malformed_release_is_refused(call: Caller, changes: dict[str, Any]) -> None:
-    call("PUT", "/keys/alpha", import_body())
-    assert refused(call, **changes)[0] == 400
-
-
-@pytest.mark.parametrize(
-    "attributes",
-    [
-        {"exportable": True, "enabled": False},
-        {"exportable": True, "exp": int(NOW.timestamp())},
-        {"exportable": True, "nbf": int(NOW.timestamp()) + 1},
-    ],
-)
-def test_release_of_a_key_that_is_not_valid_now_is_refused(
-    call: Caller, attributes: dict[str, Any]
-) -> None:
-    call("PUT", "/keys/alpha", import_body(attributes=attributes))
-    assert refused(call) == (403, "KeyDisabled")
-
-
-def test_release_of_a_key_that_may_not_leave_is_refused(call: Caller) -> None:
-    body = import_body(attributes={})
-    del body["release_policy"]
-    call("PUT", "/keys/alpha", body)
-    assert refused(call) == (403, "KeyNotExportable")
-
-
-def test_release_follows_the_policy_as_it_is_now(call: Caller) -> None:
-    call("PUT", "/keys/alpha", import_body())
-    other = build_release_policy(CONTRACT, authorities=[ISSUER], host_data=["00" * 32])
-    call("PATCH", "/keys/alpha", {"release_policy": {"data": encode_base64url(other)}})
-    assert refused(call) == (403, "x-ms-sevsnpvm-hostdata")
-
-
-def test_the_audit_log_tells_who_got_which_key_and_no_secret(
-    call: Caller, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO, logger="depa.vault.audit"):
-        call("PUT", "/keys/alpha", import_body())
-        target = Evidence().token()
-        call.as_(RELEASER)("POST", "/keys/alpha//release", release_body(target=target))
-        refused(call, target=mint_token(x_ms_compliance_status=None))
-    lines = [json.loads(r.getMessage()) for r in caplog.records if r.name == "depa.vault.audit"]
-    assert [line["event"] for line in lines] == ["added", "released", "refused"]
-    assert lines[1]["caller"] == party(RELEASER).did
-    assert lines[1]["host"] == HOST_DATA
-    assert lines[2]["reason"] == "x-ms-compliance-status"
-    for secret in (encode_base64url(SECRET), SECRET.hex(), target):
-        assert secret not in caplog.text
-
-
-class SilentAuthority:
-    """An authority whose keys cannot be fetched."""
-
-    def verify(self, token: str, *, now: object) -> EvidenceClaims:
-        del token, now
-        raise NetworkError("no answer")
-
-
-def test_without_the_authority_there_is_no_key(tmp_path: Path, signer: ReleaseSigner) -> None:
-    store = KeyStore(tmp_path / "keys.db", passphrase=b"p", cost=1 << 10)
-    app = create_app(
-        VaultSettings(URL, owner=party(OWNER).did),
-        store=store,
-        verifier=SilentAuthority(),
-        signer=signer,
-        clock=NOW.timestamp,
-    )
-    with TestClient(app, base_url=URL) as client:
-        call = Caller(client)
-        call("PUT", "/keys/alpha", import_body())
-        assert call("POST", "/keys/alpha//release", release_body()).status_code == 503
-    store.close()
