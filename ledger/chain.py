@@ -54,6 +54,10 @@ _NAME_BYTES = {
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
+class _UnfitError(Exception):
+    """A certificate that the library reads and RFC 5280 forbids."""
+
+
 @dataclass(frozen=True)
 class Validity:
     """A period, both ends included, in seconds since 1970 (UTC)."""
@@ -78,30 +82,14 @@ def load_chain(chain: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
             )
         try:
             certificate = _load(der)
-            _check_form(certificate, position=position)
+        except _UnfitError as error:
+            raise FormatError(f"certificate {position}: {error}") from error
         except _UNREADABLE as error:
             raise FormatError(
                 f"certificate {position}: not X.509 DER ({type(error).__name__})"
             ) from error
         certificates.append(certificate)
     return tuple(certificates)
-
-
-def _check_form(certificate: x509.Certificate, *, position: int) -> None:
-    """Raise where the library would only warn, once a process."""
-    if certificate.serial_number < 1:
-        # RFC 5280 section 4.1.2.2
-        raise FormatError(f"certificate {position}: the serial number is not positive")
-    for attribute in (*certificate.subject, *certificate.issuer):
-        length = len(
-            attribute.value.encode() if isinstance(attribute.value, str) else attribute.value
-        )
-        least, most = _NAME_BYTES.get(attribute.oid, (0, length))
-        if not least <= length <= most:
-            name = attribute.rfc4514_attribute_name
-            raise FormatError(
-                f"certificate {position}: {name} has {length} bytes, not {least} to {most}"
-            )
 
 
 @functools.lru_cache(maxsize=256)
@@ -118,7 +106,22 @@ def _load(der: bytes) -> x509.Certificate:
         certificate.signature_hash_algorithm,
         certificate.public_key(),
     )
+    _check_form(certificate)
     return certificate
+
+
+def _check_form(certificate: x509.Certificate) -> None:
+    """Raise where the library would only warn, once a process."""
+    if certificate.serial_number < 1:
+        # RFC 5280 section 4.1.2.2
+        raise _UnfitError("the serial number is not positive")
+    for attribute in (*certificate.subject, *certificate.issuer):
+        value = attribute.value
+        length = len(value.encode() if isinstance(value, str) else value)
+        least, most = _NAME_BYTES.get(attribute.oid, (0, length))
+        if not least <= length <= most:
+            name = attribute.rfc4514_attribute_name
+            raise _UnfitError(f"{name} has {length} bytes, not {least} to {most}")
 
 
 def verify_chain(certificates: Sequence[x509.Certificate]) -> None:
