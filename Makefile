@@ -37,7 +37,7 @@ demo: setup ## Play a scenario: SCENARIO=mri-tumor-segmentation, mnist or ich-ct
 	@$(BIN)/depa demo --scenario $(SCENARIO) $(if $(DEMO_DIR),--dir '$(DEMO_DIR)') $(DEMO_FLAGS)
 
 test: setup ## Run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadfile
 
 test-all: setup $(AZURITE) $(ORACLE_STAMP) ## Run the tests that take minutes (Azurite from npm)
 	$(BIN)/python -m pytest -m slow

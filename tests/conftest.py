@@ -18,4 +18,5 @@ class ByFile(LoadFileScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
     """Take the files as they come: the demo, which takes the longest, comes first."""
+    config.option.loadscopereorder = False
     return ByFile(config, log)

@@ -146,7 +146,7 @@ def _roots(path: Path) -> list[x509.Certificate]:
     context.load_verify_locations(cafile=path)
     encoded = context.get_ca_certs(binary_form=True)
     # One public root has serial number 0, which the library announces to refuse.
-    return [load_certificate(item) for item in encoded if serial_number(item) > 0]
+    return [x509.load_der_x509_certificate(item) for item in encoded if serial_number(item) > 0]
 
 
 def _answered(

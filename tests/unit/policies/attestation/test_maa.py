@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from deploy.local.attestation import key_set, make_token_key
+from policies.attestation.der import pem_certificates
 from policies.attestation.maa import (
     MAX_TOKEN_BYTES,
     EvidenceClaims,
@@ -35,6 +36,7 @@ from tests.simulator import (
     refusal,
     token_key,
 )
+from tests.snp_vectors import aci_v3
 
 OTHER = "https://127.0.0.1:7444"
 
@@ -284,6 +286,13 @@ def test_a_key_id_that_stands_twice_is_refused() -> None:
     [entry] = json.loads(key_set(token_key()))["keys"]
     twice = json.dumps({"keys": [entry, entry]}).encode()
     assert refusal(lambda: signing_keys(twice)) == "jwks.kid"
+
+
+def test_a_certificate_with_a_serial_number_that_the_standard_forbids_is_refused() -> None:
+    vcek, *_ = pem_certificates(aci_v3().certificates)
+    document = {"keys": [{"kid": "a", "x5c": [base64.b64encode(vcek).decode()]}]}
+    with pytest.raises(EvidenceError, match=r"jwks\.x5c: .*serial: expected a positive number"):
+        signing_keys(json.dumps(document).encode())
 
 
 def test_a_key_that_is_not_rsa_is_refused() -> None:
